@@ -1,0 +1,103 @@
+"""The contract that every spiking neuron keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
+from ..ops.checks import choice, shape_of
+from ..ops.operations import OUTPUTS
+
+State: TypeAlias = Any  # a tensor or a tuple of tensors, each [batch, ...]; never kept inside the module
+_BY_NAME: dict[str, Callable[[], Surrogate]] = {"atan": atan, "rect": rect, "sigmoid": sigmoid, "triangle": triangle}
+
+
+class Neuron(nn.Module, ABC):
+    """A layer of `width` spiking neurons on sequences [batch, time, width].
+
+        spikes, state = neuron(x, state=None, starts=None)    all steps at once
+        spikes_t, state = neuron.step(x_t, state)             one step, x_t [batch, width]
+
+    Both give the same spikes, states and gradients. `state` is a value that the caller holds: None is a fresh start,
+    a state of another batch size is a ValueError. `starts` bool [batch, time] marks steps that begin a new episode.
+
+    levels: None for binary spikes, N for integer spikes 0..N. surrogate: a `Surrogate` or the name of a binary one.
+    output: "spikes", or "membrane" for the membrane potential before the reset.
+    """
+
+    causal = True
+
+    def __init__(
+        self, width: int, *, levels: int | None = None, surrogate: Surrogate | str | None = None, output: str = "spikes"
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not isinstance(width, int) or width < 1:
+            raise ValueError(f"{name}: expected width as a whole number >= 1, got {width!r}")
+        choice(name, "output", output, OUTPUTS)
+        if levels is not None and surrogate is not None:
+            raise ValueError(f"{name}: expected levels or surrogate, got both ({levels}, {surrogate})")
+        if isinstance(surrogate, str):
+            choice(name, "surrogate", surrogate, tuple(_BY_NAME))
+            surrogate = _BY_NAME[surrogate]()
+        self.width = width
+        self.output = output
+        self.surrogate = integer(levels) if levels is not None else surrogate or atan()
+
+    @property
+    def levels(self) -> int | None:
+        """The largest integer spike, None where spikes are binary."""
+        return self.surrogate.levels
+
+    @abstractmethod
+    def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]: ...
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The fresh state of `batch` sequences, on the device of the module."""
+
+    @abstractmethod
+    def dynamics_cost(self) -> dict[str, int]:
+        """{"multiplies": ..., "accumulates": ...} of the neuron's own arithmetic, per step, for the whole width."""
+
+    def step(self, x_t: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """One time step: x_t [batch, width] -> spikes [batch, width]. The serial form, through the same operations."""
+        if not isinstance(x_t, Tensor) or x_t.ndim != 2:
+            raise ValueError(f"{type(self).__name__}.step: expected x_t [batch, width], got {shape_of(x_t)}")
+        spikes, state = self(x_t.unsqueeze(1), state)
+        return spikes.squeeze(1), state
+
+    def _check_width(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[-1] != self.width:
+            raise ValueError(
+                f"{type(self).__name__}: expected x [batch, time, width = {self.width}], got {shape_of(x)}"
+            )
+
+    def _zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Zeros on the module's device; float64 for a float64 module, else float32."""
+        tensors = [*self.parameters(), *self.buffers()]
+        device = tensors[0].device if tensors else None
+        wide = any(t.dtype == torch.float64 for t in tensors)
+        real = torch.float64 if wide else torch.float32
+        if dtype is not None and dtype.is_complex:
+            real = torch.complex128 if wide else torch.complex64
+        return torch.zeros(*shape, dtype=real, device=device)
+
+    def extra_repr(self) -> str:
+        parts = [str(self.width)]
+        if self.levels is not None:
+            parts.append(f"levels={self.levels}")
+        if self.output != "spikes":
+            parts.append(f"output={self.output!r}")
+        return ", ".join(parts)
+
+
+def detach(state: State) -> State:
+    """The same state without its history: carry it across calls without back-propagating through earlier ones."""
+    return pytree.tree_map_only(Tensor, Tensor.detach, state)

@@ -1,0 +1,96 @@
+"""Leaky integrate-and-fire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .. import ops
+from ..ops import Surrogate
+from ..ops.checks import choice
+from .base import Neuron, State
+
+
+class LIF(Neuron):
+    """Leaky integrate-and-fire with its true reset, exact in parallel.
+
+        u_t = decay * v_{t-1} + input_gain * x_t;   s_t = H(u_t - threshold);   v_t = u_t - rho * s_t
+
+    decay in [0, 1] per step, one number or one a channel; trained through its logit if `train_decay`. reset: "soft"
+    (subtract `rho`, the threshold if None), "hard" (to zero) or "none". strict: fire at u > threshold, not >=.
+    State: v, the membrane after the reset, [batch, width]. Settings that give the spikes of other libraries:
+
+        spikingjelly LIFNode(tau, decay_input=False)   decay = 1 - 1/tau
+        spikingjelly LIFNode(tau, decay_input=True)    decay = 1 - 1/tau, input_gain = 1/tau
+        snntorch Leaky(beta)                           decay = beta, rho = threshold / beta, strict = True
+        norse LIFBox (a = dt * tau_mem_inv)            decay = 1 - a, input_gain = a, strict = True
+        sinabs LIF(tau, SingleSpike)                   decay = exp(-1/tau)
+
+    Source: the sequential definition of arXiv 2410.03530; its gradient is the decoupled reset's (Algorithm 2).
+    """
+
+    decay_logit: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        decay: float | Sequence[float] | Tensor = 0.9,
+        threshold: float = 1.0,
+        reset: str = "soft",
+        rho: float | None = None,
+        strict: bool = False,
+        *,
+        input_gain: float = 1.0,
+        train_decay: bool = False,
+        levels: int | None = None,
+        surrogate: Surrogate | str | None = None,
+        output: str = "spikes",
+    ) -> None:
+        super().__init__(width, levels=levels, surrogate=surrogate, output=output)
+        choice("LIF", "reset", reset, ("soft", "hard", "none"))
+        value = torch.as_tensor(decay, dtype=torch.get_default_dtype())
+        if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != width):
+            raise ValueError(f"LIF: expected decay as one number or {width}, got shape {tuple(value.shape)}")
+        if not bool(((value >= 0) & (value <= 1)).all()):
+            raise ValueError(f"LIF: expected decay in [0, 1], got {decay}")
+        if not threshold > 0:
+            raise ValueError(f"LIF: expected threshold > 0, got {threshold}")
+        if train_decay:
+            if not bool(((value > 0) & (value < 1)).all()):
+                raise ValueError(f"LIF: expected decay inside (0, 1) to train it, got {decay}")
+            self.decay_logit = nn.Parameter(torch.logit(value.expand(width)).clone())
+        else:
+            self.register_buffer("fixed_decay", value.clone())
+        self.train_decay = train_decay
+        self.threshold, self.reset, self.rho, self.strict, self.input_gain = threshold, reset, rho, strict, input_gain
+
+    @property
+    def decay(self) -> Tensor:
+        """The leak per step: a scalar or [width]."""
+        return torch.sigmoid(self.decay_logit) if self.train_decay else self.get_buffer("fixed_decay")
+
+    def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
+        self._check_width(x)
+        if self.input_gain != 1.0:
+            x = x * self.input_gain
+        return ops.lif(
+            x, self.decay, self.threshold, state, starts,
+            reset=self.reset, rho=self.rho, strict=self.strict, surrogate=self.surrogate, output=self.output,
+        )  # fmt: skip
+
+    def initial_state(self, batch: int) -> Tensor:
+        return self._zeros(batch, self.width)
+
+    def dynamics_cost(self) -> dict[str, int]:
+        gain = self.input_gain != 1.0
+        return {
+            "multiplies": self.width * (1 + gain + (self.reset == "hard")),
+            "accumulates": self.width * (1 + (self.reset == "soft")),
+        }
+
+    def extra_repr(self) -> str:
+        decay = self.decay.detach()
+        shown = f"{decay.item():.4g}" if decay.ndim == 0 else f"{decay.min().item():.4g}..{decay.max().item():.4g}"
+        return f"{super().extra_repr()}, decay={shown}, threshold={self.threshold}, reset={self.reset!r}"

@@ -1,0 +1,111 @@
+"""Checks at the door: every message says what was expected, what came, and where."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def shape_of(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')} on {value.device}"
+    return f"{type(value).__name__} {value!r}"
+
+
+def sequence(op: str, x: Tensor, allow_complex: bool = False) -> None:
+    """`x` must be a floating [batch, time, width] tensor with at least one element on each axis."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: expected x as a tensor [batch, time, width], got {type(x).__name__}")
+    if x.ndim != 3 or 0 in x.shape:
+        raise ValueError(f"{op}: expected x as [batch, time, width], each at least 1, got {shape_of(x)}")
+    if x.dtype not in FLOATING and not (allow_complex and x.is_complex()):
+        raise TypeError(f"{op}: expected x of a floating dtype, got {shape_of(x)}; convert with x.float()")
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """State and arithmetic are never narrower than float32."""
+    return torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+def complex_of(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype == torch.float64 else torch.complex64
+
+
+def per_channel(op: str, name: str, value: Tensor | float, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A scalar or [width] parameter as [width], in the dtype of the state, on the device of `x`."""
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value, device=x.device)
+    width = x.shape[-1]
+    if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, width)):
+        raise ValueError(f"{op}: expected {name} as a scalar or [width] = [{width}], got {shape_of(value)}")
+    if value.device != x.device:
+        raise ValueError(f"{op}: expected {name} on {x.device} like x, got {shape_of(value)}")
+    if value.is_complex() and not dtype.is_complex:
+        raise TypeError(f"{op}: expected a real {name}, got {shape_of(value)}")
+    return value.to(dtype).expand(width)
+
+
+def state_like(op: str, state: Tensor | None, expected: tuple[int, ...], x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The given state, checked against the batch at hand, or zeros."""
+    if state is None:
+        return torch.zeros(expected, dtype=dtype, device=x.device)
+    if not isinstance(state, Tensor) or tuple(state.shape) != expected:
+        raise ValueError(
+            f"{op}: expected state {expected} for x {tuple(x.shape)}, got {shape_of(state)}; "
+            "a state belongs to one batch: start a new one with state=None"
+        )
+    if state.device != x.device:
+        raise ValueError(f"{op}: expected state on {x.device} like x, got {shape_of(state)}")
+    if state.is_complex() != dtype.is_complex:
+        kind = "complex" if dtype.is_complex else "real"
+        raise TypeError(f"{op}: expected a {kind} state, got {shape_of(state)}")
+    return state.to(dtype)
+
+
+def start_mask(op: str, starts: Tensor | None, x: Tensor) -> Tensor | None:
+    if starts is None:
+        return None
+    if not isinstance(starts, Tensor) or starts.dtype != torch.bool or starts.shape != x.shape[:2]:
+        raise ValueError(f"{op}: expected starts as bool [batch, time] = {tuple(x.shape[:2])}, got {shape_of(starts)}")
+    if starts.device != x.device:
+        raise ValueError(f"{op}: expected starts on {x.device} like x, got {shape_of(starts)}")
+    return starts
+
+
+def choice(op: str, name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{op}: expected {name} to be one of {allowed}, got {value!r}")
+
+
+def _sum_is_finite(a: Tensor) -> bool:
+    a = torch.view_as_real(a) if a.is_complex() else a
+    return math.isfinite(a.sum().item()) or bool(torch.isfinite(a).all())
+
+
+def finite(op: str, name: str, value: Tensor, axes: str = "[batch, time, width]") -> None:
+    """Raise if `value` holds NaN or infinity. On a GPU this would stall the queue at each layer, so it is not done."""
+    if value.device.type != "cpu" or _sum_is_finite(value.detach()):
+        return
+    at = (~torch.isfinite(value)).nonzero()[0].tolist()
+    raise ValueError(f"{op}: expected finite {name}, got {value[tuple(at)].item()} at {axes} = {at}")
+
+
+def finite_run(op: str, state: Tensor, **inputs: Tensor) -> None:
+    """Raise if NaN or infinity came in or came about anywhere in a run, for the price of a look at the final state.
+
+    In every recurrence here a non-finite membrane stays so to the end (the state is cleared by multiplying with 0,
+    and 0 * NaN = 0 * inf = NaN), so the final state answers for all steps.
+    """
+    if state.device.type != "cpu" or _sum_is_finite(state.detach()):
+        return
+    for name, value in inputs.items():
+        finite(op, name, value)
+    at = (~torch.isfinite(state)).nonzero()[0].tolist()
+    raise ValueError(
+        f"{op}: the membrane overflowed at [batch, width] = {at} though every input is finite; "
+        "expected |decay| <= 1 and inputs that a float32 sum over time can hold"
+    )

@@ -1,0 +1,218 @@
+"""The public operations: checked at the door, served by the chosen backend.
+
+Every operation takes `x` [batch, time, width], an optional `state` from the call before and an optional bool `starts`
+[batch, time] (True: step t begins a new episode with a fresh state), and returns the output and the state to carry on
+with; gradients flow through both. float32, float64, bfloat16 and float16 inputs; the state is float32 or wider, the
+output has the input's dtype. NaN and infinity raise ValueError on a CPU. Units: time in steps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from . import checks
+from .dispatch import Request, choose
+from .surrogate import Surrogate, atan, fire, integer
+
+OUTPUTS = ("spikes", "membrane")
+
+
+def spike(
+    membrane: Tensor, threshold: Tensor | float = 1.0, surrogate: Surrogate = atan(), strict: bool = False
+) -> Tensor:
+    """`s = H(u - V)` forward (`u > V` if `strict`), the surrogate's derivative backward; integers for `integer(N)`.
+
+    `membrane` may have any shape; `threshold` broadcasts against it.
+    """
+    if not membrane.is_floating_point():
+        raise TypeError(f"spike: expected a floating membrane, got {checks.shape_of(membrane)}")
+    checks.finite("spike", "membrane", membrane, axes="index")
+    threshold = torch.as_tensor(threshold, dtype=membrane.dtype, device=membrane.device)
+    return fire(membrane, threshold, surrogate, strict)
+
+
+def linear_scan(
+    x: Tensor, decay: Tensor | float, state: Tensor | None = None, starts: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`z_t = decay_t * z_{t-1} + x_t`: the leaky integrator, real or complex.
+
+    x: [batch, time, width], real or complex. decay: scalar, [width] or [batch, time, width], real or complex.
+    state: [batch, width], complex where decay is. Returns membrane [batch, time, width] and state [batch, width].
+    """
+    checks.sequence("linear_scan", x, allow_complex=True)
+    decay = torch.as_tensor(decay, device=x.device)
+    if x.is_complex() and not decay.is_complex():
+        decay = decay.to(checks.complex_of(checks.compute_dtype(x)))
+    real = checks.compute_dtype(x)
+    dtype = checks.complex_of(real) if decay.is_complex() else real
+    if decay.ndim == 3:
+        if decay.shape != x.shape or decay.device != x.device:
+            raise ValueError(
+                f"linear_scan: expected a time-varying decay like x {checks.shape_of(x)}, got {checks.shape_of(decay)}"
+            )
+        decay = decay.to(dtype)
+    else:
+        decay = checks.per_channel("linear_scan", "decay", decay, x, dtype)
+    begin = checks.state_like("linear_scan", state, (x.shape[0], x.shape[2]), x, dtype)
+    starts = checks.start_mask("linear_scan", starts, x)
+    run = choose(Request("linear_scan", x.device, real, starts=starts is not None, varying=decay.ndim == 3,
+                         complex_state=dtype.is_complex))  # fmt: skip
+    values = x if x.is_complex() else x.to(real)
+    membrane, end = run.linear_scan(values, decay, begin, starts)
+    checks.finite_run("linear_scan", end, x=x, decay=decay)
+    return membrane if dtype.is_complex else membrane.to(x.dtype), end
+
+
+def lif(
+    x: Tensor,
+    decay: Tensor | float,
+    threshold: Tensor | float = 1.0,
+    state: Tensor | None = None,
+    starts: Tensor | None = None,
+    *,
+    reset: str = "soft",
+    rho: Tensor | float | None = None,
+    strict: bool = False,
+    surrogate: Surrogate = atan(),
+    output: str = "spikes",
+    detach_reset: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Leaky integrate-and-fire with its true reset, in parallel over batch and width, one pass over time.
+
+        u_t = decay * v_{t-1} + x_t;   s_t = H(u_t - threshold)
+        v_t = u_t - rho * s_t  (soft)  |  u_t * (1 - s_t)  (hard)  |  u_t  (none)
+
+    x: [batch, time, width]; decay, threshold, rho: scalar or [width]; rho None means threshold; `strict` fires at
+    `u > threshold`. state: [batch, width], v, the membrane after the reset. `output`: "spikes", or "membrane" for u
+    (before the reset). The reset is detached, which gives the same gradient as the decoupled reset of arXiv
+    2410.03530 (Algorithm 2), and equals its spikes; `detach_reset=False` (backend "reference" only) differentiates
+    through the reset. Gradients for x, decay, threshold (through the firing condition) and state; rho is a constant.
+    """
+    checks.sequence("lif", x)
+    checks.choice("lif", "reset", reset, ("soft", "hard", "none"))
+    checks.choice("lif", "output", output, OUTPUTS)
+    if reset == "hard" and surrogate.levels not in (None, 1):
+        raise ValueError(f"lif: expected reset 'soft' or 'none' with integer spikes, got 'hard' with {surrogate}")
+    dtype = checks.compute_dtype(x)
+    decay = checks.per_channel("lif", "decay", decay, x, dtype)
+    threshold = checks.per_channel("lif", "threshold", threshold, x, dtype)
+    amount = threshold if rho is None else checks.per_channel("lif", "rho", rho, x, dtype)
+    begin = checks.state_like("lif", state, (x.shape[0], x.shape[2]), x, dtype)
+    starts = checks.start_mask("lif", starts, x)
+    run = choose(Request("lif", x.device, dtype, reset=reset, detach_reset=detach_reset, starts=starts is not None,
+                         levels=surrogate.levels))  # fmt: skip
+    amount = amount.detach() if detach_reset else amount
+    out, end = run.lif(
+        x.to(dtype), decay, threshold, amount, begin, starts, surrogate, reset, strict, output, detach_reset
+    )
+    checks.finite_run("lif", end, x=x)
+    return out.to(x.dtype), end
+
+
+def prf(
+    x: Tensor,
+    decay: Tensor | complex,
+    gain: Tensor | float,
+    threshold: Tensor | float = 1.0,
+    state: Tensor | None = None,
+    starts: Tensor | None = None,
+    *,
+    reset: str = "none",
+    rho: Tensor | float | None = None,
+    strict: bool = False,
+    surrogate: Surrogate = atan(),
+    output: str = "spikes",
+    detach_reset: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """The parallel resonate-and-fire neuron (arXiv 2410.03530): a complex membrane that fires on its real part.
+
+        z_t = decay * v_{t-1} + gain * x_t;   s_t = H(Re z_t - threshold)
+        v_t = z_t  (none, the paper's neuron)  |  z_t - rho * s_t  (soft)
+
+    x: real [batch, time, width]; decay: complex scalar or [width], exp(dt * (-1/tau + i theta)) in the paper; gain,
+    threshold, rho: scalar or [width]. state: complex [batch, width], v. `output`: "spikes", or "membrane" for Re z.
+    Gradients for x, decay, gain, threshold and state, with the reset detached as in `lif`.
+    """
+    checks.sequence("prf", x)
+    checks.choice("prf", "reset", reset, ("none", "soft"))
+    checks.choice("prf", "output", output, OUTPUTS)
+    dtype = checks.compute_dtype(x)
+    wide = checks.complex_of(dtype)
+    decay = checks.per_channel("prf", "decay", torch.as_tensor(decay, device=x.device), x, wide)
+    gain = checks.per_channel("prf", "gain", gain, x, dtype)
+    threshold = checks.per_channel("prf", "threshold", threshold, x, dtype)
+    amount = threshold if rho is None else checks.per_channel("prf", "rho", rho, x, dtype)
+    begin = checks.state_like("prf", state, (x.shape[0], x.shape[2]), x, wide)
+    starts = checks.start_mask("prf", starts, x)
+    run = choose(Request("prf", x.device, dtype, reset=reset, detach_reset=detach_reset, starts=starts is not None,
+                         complex_state=True, levels=surrogate.levels))  # fmt: skip
+    amount = amount.detach() if detach_reset else amount
+    out, end = run.prf(
+        x.to(dtype), decay, gain, threshold, amount, begin, starts, surrogate, reset, strict, output, detach_reset
+    )
+    checks.finite_run("prf", end, x=x)
+    return out.to(x.dtype), end
+
+
+def dsn(
+    x: Tensor,
+    gate: Tensor,
+    tau: float = 0.25,
+    threshold: Tensor | float = 1.0,
+    state: Tensor | None = None,
+    starts: Tensor | None = None,
+    *,
+    surrogate: Surrogate = integer(),
+    strict: bool = False,
+    output: str = "spikes",
+) -> tuple[Tensor, Tensor]:
+    """The dynamic-decay spiking neuron (arXiv 2602.01133): the input decides how fast the membrane forgets.
+
+        alpha_t = sigmoid(gate_t)^(1/tau);   u_t = alpha_t u_{t-1} + (1 - alpha_t) x_t;   s_t = fire(u_t)
+
+    x, gate: [batch, time, width]; tau > 0 in steps (gate = 0: the half-life); threshold: scalar or [width]. No reset,
+    and |u_t| <= max(|u_0|, max|x|) always. `surrogate` integer(N) fires round(clip(u / threshold, 0, N)), any other
+    fires H(u - threshold). state: [batch, width], u. Gradients for x, gate, threshold and state.
+    """
+    checks.sequence("dsn", x)
+    checks.choice("dsn", "output", output, OUTPUTS)
+    if not (math.isfinite(tau) and tau > 0):
+        raise ValueError(f"dsn: expected tau > 0 steps, got {tau}")
+    if not isinstance(gate, Tensor) or gate.shape != x.shape or gate.device != x.device:
+        raise ValueError(f"dsn: expected gate like x {checks.shape_of(x)}, got {checks.shape_of(gate)}")
+    dtype = checks.compute_dtype(x)
+    threshold = checks.per_channel("dsn", "threshold", threshold, x, dtype)
+    begin = checks.state_like("dsn", state, (x.shape[0], x.shape[2]), x, dtype)
+    starts = checks.start_mask("dsn", starts, x)
+    run = choose(Request("dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
+    out, end = run.dsn(x.to(dtype), gate.to(dtype), tau, threshold, begin, starts, surrogate, strict, output)
+    checks.finite_run("dsn", end, x=x, gate=gate)
+    return out.to(x.dtype), end
+
+
+def sliding(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | float | None = None,
+    state: Tensor | None = None,
+    starts: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Causal depthwise convolution, `y_t = bias + sum_{j<k} weight[:, j] * x_{t-j}`, over the last k inputs.
+
+    x: [batch, time, width]; weight: [width, k], lag 0 first; bias: None, scalar or [width]. state:
+    [batch, k-1, width], the last k-1 inputs, oldest first, zeros at the beginning and after a start.
+    """
+    checks.sequence("sliding", x)
+    if weight.ndim != 2 or weight.shape[0] != x.shape[2] or weight.shape[1] < 1 or weight.device != x.device:
+        raise ValueError(f"sliding: expected weight [width = {x.shape[2]}, lags >= 1], got {checks.shape_of(weight)}")
+    dtype = checks.compute_dtype(x)
+    offset = checks.per_channel("sliding", "bias", 0.0 if bias is None else bias, x, dtype)
+    begin = checks.state_like("sliding", state, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
+    starts = checks.start_mask("sliding", starts, x)
+    run = choose(Request("sliding", x.device, dtype, starts=starts is not None))
+    checks.finite("sliding", "x", x)
+    y, end = run.sliding(x.to(dtype), weight.to(dtype), offset, begin, starts)
+    return y.to(x.dtype), end
