@@ -1,0 +1,144 @@
+"""Training of a sequence classifier with Lightning: parameter groups, schedule and accuracy."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+try:
+    from lightning.pytorch import LightningModule
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+except ModuleNotFoundError as error:
+    raise ImportError("spikeseq.training needs Lightning: pip install 'spikeseq[train]'") from error
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from .neurons import Neuron
+
+
+class SequenceTask(LightningModule):
+    """Trains `model` to classify sequences.
+
+    Batches are tuples whose last member is y int64 [batch] and whose others are what the model takes: (x, y), or
+    (x, lengths, y) for padded sequences. The model gives logits [batch, classes].
+
+    Loss: cross-entropy with `label_smoothing`. AdamW in three groups, see `parameter_groups`; each group's learning
+    rate follows `warmup_cosine` over the trainer's steps, with `warmup_steps` (in optimiser steps). Logs `*_loss` and
+    `*_accuracy` for train, val and test. Checkpoints hold tensors and plain values alone, so they load with
+    `weights_only=True`, and they carry torch's random state, so a resumed run drops out what the whole run would have.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float = 5e-3,
+        neuron_lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        warmup_steps: int = 0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["model"])
+        self.model = model
+        self.lr = lr
+        self.neuron_lr = neuron_lr
+        self.weight_decay = weight_decay
+        self.warmup_steps = warmup_steps
+        self.label_smoothing = label_smoothing
+        self._random_state: dict[str, Any] | None = None
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.model(*inputs)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:  # noqa: ARG002
+        return self._score(batch, "train")
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:  # noqa: ARG002
+        self._score(batch, "val")
+
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:  # noqa: ARG002
+        self._score(batch, "test")
+
+    def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:  # noqa: ARG002
+        """The probability of each class, [batch, classes]."""
+        *inputs, _ = batch
+        return self(*inputs).softmax(-1)
+
+    def _score(self, batch: tuple[Tensor, ...], split: str) -> Tensor:
+        *inputs, y = batch
+        logits = self(*inputs)
+        training = split == "train"
+        loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing if training else 0.0)
+        accuracy = (logits.argmax(-1) == y).float().mean()
+        # Lightning weights by batch_size, so epoch means are means over items, also with a short last batch.
+        self.log_dict(
+            {f"{split}_loss": loss.detach(), f"{split}_accuracy": accuracy},
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(y),
+            sync_dist=not training,
+        )
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise ValueError("the cosine schedule needs an end: give the trainer max_epochs or max_steps")
+        if self.warmup_steps >= total:
+            raise ValueError(f"expected warmup_steps below the run's {total} steps, got {self.warmup_steps}")
+        groups = parameter_groups(self.model, self.lr, self.neuron_lr, self.weight_decay)
+        optimizer = torch.optim.AdamW(groups)
+        schedule = LambdaLR(optimizer, partial(warmup_cosine, warmup=self.warmup_steps, total=int(total)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._random_state = checkpoint.get("random_state")
+
+    def on_train_start(self) -> None:
+        state, self._random_state = self._random_state, None
+        if state is not None:
+            torch.set_rng_state(state["cpu"].cpu())
+            if len(state["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+def parameter_groups(model: nn.Module, lr: float, neuron_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Optimiser groups, each trained parameter in one of them.
+
+    neurons: all parameters owned by `Neuron` modules, at `neuron_lr`, no weight decay (PRF paper, appendix H: decay
+    would pull log_dt and log_theta towards 0, a time scale of its own). no_decay: biases, norms and other parameters
+    of fewer than two axes, at `lr`. decay: the rest, weight matrices and embeddings, at `lr` with `weight_decay`.
+    """
+    neurons = {id(p) for module in model.modules() if isinstance(module, Neuron) for p in module.parameters()}
+    groups: dict[str, list[nn.Parameter]] = {"neurons": [], "no_decay": [], "decay": []}
+    for p in _trained(model):
+        groups["neurons" if id(p) in neurons else "no_decay" if p.ndim < 2 else "decay"].append(p)
+    settings = {"neurons": (neuron_lr, 0.0), "no_decay": (lr, 0.0), "decay": (lr, weight_decay)}
+    return [
+        {"name": name, "params": params, "lr": settings[name][0], "weight_decay": settings[name][1]}
+        for name, params in groups.items()
+        if params
+    ]
+
+
+def _trained(model: nn.Module) -> Iterator[nn.Parameter]:
+    return (p for p in model.parameters() if p.requires_grad)
+
+
+def warmup_cosine(step: int, warmup: int, total: int) -> float:
+    """The factor on the learning rate: linear over the first `warmup` steps, then half a cosine to 0 at `total`.
+
+        (step + 1) / (warmup + 1)                                      step < warmup
+        (1 + cos(pi (step - warmup) / (total - warmup))) / 2           warmup <= step <= total
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return (1 + math.cos(math.pi * min(1.0, (step - warmup) / (total - warmup)))) / 2
