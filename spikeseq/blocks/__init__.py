@@ -1,0 +1,14 @@
+"""Blocks and whole models built of spiking neurons."""
+
+from .backbone import Backbone as Backbone
+from .encoder import TokenEncoder as TokenEncoder
+from .encoder import ValueEncoder as ValueEncoder
+from .heads import PairClassifier as PairClassifier
+from .heads import PooledState as PooledState
+from .heads import SequenceClassifier as SequenceClassifier
+from .heads import TokenModel as TokenModel
+from .heads import ValidMean as ValidMean
+from .norm import MaskedBatchNorm as MaskedBatchNorm
+from .padding import Padding as Padding
+from .sdtcm import SDTCM as SDTCM
+from .sdtcm import SpatialNeuron as SpatialNeuron
