@@ -1,0 +1,132 @@
+/* DSN: the decay is made from the gate inside the pass, so neither it nor its complement ever reaches memory.
+     alpha = sigmoid(gate)^(1/tau);  u = alpha * u + (1 - alpha) * x;  s = fire(u) */
+#pragma once
+#include "tile.h"
+
+typedef struct {
+  extent_t e;
+  fire_t f;
+  float tau;
+  const float *x, *gate, *threshold, *state, *checkpoints_in, *grad_out, *grad_end;
+  const uint8_t *starts;
+  float *out, *end, *checkpoints, *grad_x, *grad_gate, *grad_state;
+  double *grad_threshold; /* [batch, width] */
+} dsn_t;
+
+typedef struct {
+  vf decay, complement, slope; /* alpha, 1 - alpha, d(log alpha)/d(gate) = sigmoid(-gate) / tau */
+} gate_t;
+
+INLINE gate_t open_gate(vf gate, float inverse_tau, const int with_slope) {
+  vf magnitude = (vf)((vi)gate & 0x7fffffff);
+  vf y = exponential(-magnitude);
+  vf log_decay = (where(gate < 0.0f, gate, splat(0.0f)) - log_one_plus(y)) * inverse_tau; /* log sigmoid / tau */
+  vf power, m;
+  split_exp(clamp_exponent(log_decay), &power, &m);
+  gate_t g;
+  g.decay = keep_where(log_decay > -87.0f, power + power * m);
+  g.complement = -((power - 1.0f) + power * m);
+  g.slope = with_slope ? where(gate > 0.0f, y, splat(1.0f)) / (1.0f + y) * inverse_tau : splat(0.0f);
+  return g;
+}
+
+INLINE void dsn_forward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  const int64_t width = c->e.width, begin = tile * TILE;
+  const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
+  const fire_t f = c->f;
+  const int stream = c->e.stream && lanes == VL;
+  const float inverse_tau = 1.0f / c->tau;
+  const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
+  float *carried = c->end + row * width + n;
+  vf u[WIDE], threshold[WIDE];
+  EACH(i) {
+    u[i] = load(carried + i * VL, lanes);
+    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    if (c->checkpoints) store(c->checkpoints + (row * tiles_of(&c->e) + tile) * width + n + i * VL, u[i], lanes);
+  }
+  for (int64_t t = begin; t < stop; t++) {
+    int64_t at = (row * c->e.time + t) * width + n;
+    if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
+    EACH(i) {
+      gate_t g = open_gate(load(c->gate + at + i * VL, lanes), inverse_tau, 0);
+      u[i] = g.decay * u[i] + g.complement * load(c->x + at + i * VL, lanes);
+      store_out(c->out + at + i * VL, f.membrane ? u[i] : fire(u[i], threshold[i], &f), lanes, stream);
+    }
+  }
+  EACH(i) store(carried + i * VL, u[i], lanes);
+}
+
+static void dsn_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
+  const dsn_t *c = call;
+  memcpy(c->end + row * c->e.width + first, c->state + row * c->e.width + first, (last - first) * sizeof(float));
+  for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
+    OVER_CHANNELS(dsn_forward_block, WIDE, c, row, tile, first, last);
+}
+
+INLINE void dsn_backward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  const int64_t width = c->e.width, begin = tile * TILE, at = (row * c->e.time + begin) * width + n;
+  const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
+  const fire_t f = c->f;
+  const int stream = c->e.stream && lanes == VL;
+  const float inverse_tau = 1.0f / c->tau;
+  const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
+  float *carry = c->grad_state + row * width + n;
+  gate_t gates[TILE][NARROW];
+  vf entering[TILE][NARROW], u[NARROW], threshold[NARROW], to_threshold[NARROW], back[NARROW];
+  EACH(i) {
+    u[i] = load(c->checkpoints_in + (row * tiles_of(&c->e) + tile) * width + n + i * VL, lanes);
+    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    back[i] = load(carry + i * VL, lanes);
+    to_threshold[i] = splat(0.0f);
+  }
+  vf membrane[TILE][NARROW];
+  for (int t = 0; t < steps; t++) {
+    if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
+    EACH(i) {
+      gate_t g = gates[t][i] = open_gate(load(c->gate + at + t * width + i * VL, lanes), inverse_tau, 1);
+      entering[t][i] = u[i];
+      u[i] = membrane[t][i] = g.decay * u[i] + g.complement * load(c->x + at + t * width + i * VL, lanes);
+    }
+  }
+  for (int t = steps - 1; t >= 0; t--) {
+    EACH(i) {
+      int64_t here = at + t * width + i * VL;
+      gate_t g = gates[t][i];
+      vf h = load(c->grad_out + here, lanes);
+      if (!f.membrane) {
+        h = h * derivative(membrane[t][i], threshold[i], &f);
+        if (c->grad_threshold) to_threshold[i] -= h * threshold_slope(membrane[t][i], threshold[i], &f);
+      }
+      vf adjoint = back[i] + h;
+      store_out(c->grad_x + here, adjoint * g.complement, lanes, stream);
+      store_out(c->grad_gate + here, adjoint * (entering[t][i] - load(c->x + here, lanes)) * g.decay * g.slope, lanes,
+                stream);
+      back[i] = g.decay * adjoint;
+    }
+    if (starts && starts[t]) EACH(i) back[i] = back[i] * 0.0f;
+  }
+  EACH(i) {
+    store(carry + i * VL, back[i], lanes);
+    if (c->grad_threshold) accumulate(c->grad_threshold + row * width + n + i * VL, to_threshold[i], lanes);
+  }
+}
+
+static void dsn_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {
+  const dsn_t *c = call;
+  memcpy(c->grad_state + row * c->e.width + first, c->grad_end + row * c->e.width + first,
+         (last - first) * sizeof(float));
+  for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
+    OVER_CHANNELS(dsn_backward_block, NARROW, c, row, tile, first, last);
+}
+
+EXPORT(dsn_forward)(dsn_t *c) {
+  c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
+  parallel(dsn_forward_row, c, c->e.batch, c->e.width, c->e.threads);
+}
+
+EXPORT(dsn_backward)(dsn_t *c) {
+  int64_t bytes = c->e.batch * c->e.time * c->e.width * 4;
+  int first = prepare_output(c->grad_x, bytes, c->e.width), second = prepare_output(c->grad_gate, bytes, c->e.width);
+  c->e.stream = first && second;
+  parallel(dsn_backward_row, c, c->e.batch, c->e.width, c->e.threads);
+}

@@ -1,0 +1,48 @@
+/* Spike functions and their surrogate derivatives; the kinds are numbered as in surrogate.py. */
+#pragma once
+#include "vector.h"
+
+enum { ATAN, RECT, SIGMOID, TRIANGLE, INTEGER };
+enum { RESET_NONE, RESET_SOFT, RESET_HARD };
+
+typedef struct {
+  int32_t kind, strict, membrane; /* membrane: hand out u instead of spikes */
+  float parameter;
+} fire_t;
+
+INLINE vf fire(vf u, vf threshold, const fire_t *f) {
+  if (f->kind == INTEGER) {
+    vf ratio = u / threshold;
+    ratio = keep_where(ratio > 0.0f, ratio);
+    ratio = where(ratio > f->parameter, splat(f->parameter), ratio);
+    return nearest(ratio);
+  }
+  vi fired = f->strict ? u > threshold : u >= threshold;
+  return keep_where(fired, splat(1.0f));
+}
+
+INLINE vf derivative(vf u, vf threshold, const fire_t *f) {
+  float p = f->parameter;
+  if (f->kind == INTEGER) {
+    vf ratio = u / threshold;
+    return keep_where((ratio >= 0.0f) & (ratio <= p), splat(1.0f) / threshold);
+  }
+  vf z = u - threshold;
+  vf magnitude = (vf)((vi)z & 0x7fffffff);
+  if (f->kind == ATAN) {
+    vf y = z * (1.57079632679f * p);
+    return (p * 0.5f) / (1.0f + y * y);
+  }
+  if (f->kind == RECT) return keep_where(magnitude < p * 0.5f, splat(1.0f / p));
+  if (f->kind == SIGMOID) {
+    vf e = exponential(-p * magnitude), q = 1.0f + e; /* sig * (1 - sig) = e / (1 + e)^2, even in z */
+    return p * e / (q * q);
+  }
+  vf slope = 1.0f - magnitude / p;
+  return keep_where(slope > 0.0f, slope) / p;
+}
+
+/* d(spike)/d(threshold) = -derivative * this. */
+INLINE vf threshold_slope(vf u, vf threshold, const fire_t *f) {
+  return f->kind == INTEGER ? u / threshold : splat(1.0f);
+}

@@ -1,0 +1,135 @@
+/* Linear scans that hand out their states: time-varying real decay, and constant complex decay on interleaved pairs.
+   Their backward passes read the states handed out, so nothing is recomputed.
+     varying:  y_t = decay_t * y_{t-1} + x_t          complex:  y_t = decay * y_{t-1} + x_t */
+#pragma once
+#include "tile.h"
+
+typedef struct {
+  extent_t e; /* of the complex scan: width counts floats, two a channel */
+  const float *x, *decay, *state, *states, *grad_out;
+  const uint8_t *starts;
+  float *out, *end, *grad_x, *grad_decay, *grad_state;
+  double *grad_direct, *grad_crossed; /* complex: sums of adjoint * state and adjoint * swapped state, [batch, width] */
+} scan_t;
+
+/* (re, im, re, im, ...) -> (im, re, im, re, ...). Blocks begin at even floats, so pairs never part. */
+INLINE vf swapped(vf z) {
+#if VL == 16
+  return (vf)_mm512_permute_ps((__m512)z, 0xB1);
+#elif VL == 8
+  return (vf)_mm256_permute_ps((__m256)z, 0xB1);
+#else
+  return (vf){z[1], z[0], z[3], z[2]};
+#endif
+}
+
+/* decay as (a, a, ...) and (-b, b, ...): decay * z = same * z + other * swapped(z). */
+INLINE void complex_decay(const float *decay, int lanes, vf *same, vf *other) {
+  vf d = load(decay, lanes), s = swapped(d), a = d, b = s;
+  for (int i = 0; i < VL; i += 2) {
+    a[i + 1] = d[i];
+    b[i] = -s[i];
+    b[i + 1] = s[i];
+  }
+  *same = a;
+  *other = b;
+}
+
+INLINE void scan_forward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
+                               const int is_complex) {
+  const int64_t width = c->e.width, begin = tile * TILE;
+  const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
+  const int stream = c->e.stream && lanes == VL;
+  const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
+  float *carried = c->end + row * width + n;
+  vf y[WIDE], same[WIDE], other[WIDE];
+  EACH(i) {
+    y[i] = load(carried + i * VL, lanes);
+    if (is_complex) complex_decay(c->decay + n + i * VL, lanes, &same[i], &other[i]);
+  }
+  for (int64_t t = begin; t < stop; t++) {
+    int64_t at = (row * c->e.time + t) * width + n;
+    if (starts && starts[t]) EACH(i) y[i] = y[i] * 0.0f;
+    EACH(i) {
+      vf x = load(c->x + at + i * VL, lanes);
+      y[i] = is_complex ? (same[i] * y[i] + other[i] * swapped(y[i])) + x : load(c->decay + at + i * VL, lanes) * y[i] + x;
+      store_out(c->out + at + i * VL, y[i], lanes, stream);
+    }
+  }
+  EACH(i) store(carried + i * VL, y[i], lanes);
+}
+
+INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,
+                                const int lanes, const int is_complex) {
+  const int64_t width = c->e.width, begin = tile * TILE;
+  const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
+  const int stream = c->e.stream && lanes == VL;
+  const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
+  float *carry = c->grad_state + row * width + n;
+  vf back[WIDE], same[WIDE], other[WIDE], direct[WIDE], crossed[WIDE];
+  EACH(i) {
+    back[i] = load(carry + i * VL, lanes);
+    if (is_complex) complex_decay(c->decay + n + i * VL, lanes, &same[i], &other[i]);
+    direct[i] = crossed[i] = splat(0.0f);
+  }
+  for (int64_t t = stop - 1; t >= begin; t--) {
+    int64_t at = (row * c->e.time + t) * width + n;
+    int fresh = starts && starts[t];
+    const float *before = t ? c->states + at - width : c->state + row * width + n;
+    EACH(i) {
+      vf adjoint = back[i] + load(c->grad_out + at + i * VL, lanes);
+      vf entering = fresh ? splat(0.0f) : load(before + i * VL, lanes);
+      store_out(c->grad_x + at + i * VL, adjoint, lanes, stream);
+      if (is_complex) { /* conj(decay) * adjoint */
+        back[i] = same[i] * adjoint - other[i] * swapped(adjoint);
+        direct[i] += adjoint * entering;
+        crossed[i] += adjoint * swapped(entering);
+      } else {
+        store_out(c->grad_decay + at + i * VL, adjoint * entering, lanes, stream);
+        back[i] = load(c->decay + at + i * VL, lanes) * adjoint;
+      }
+    }
+    if (fresh) EACH(i) back[i] = back[i] * 0.0f;
+  }
+  EACH(i) {
+    store(carry + i * VL, back[i], lanes);
+    if (is_complex && c->grad_direct) {
+      accumulate(c->grad_direct + row * width + n + i * VL, direct[i], lanes);
+      accumulate(c->grad_crossed + row * width + n + i * VL, crossed[i], lanes);
+    }
+  }
+}
+
+#define SCAN(name, is_complex)                                                                                        \
+  INLINE void name##_forward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,           \
+                                   const int lanes) {                                                                  \
+    scan_forward_block(c, row, tile, n, vectors, lanes, is_complex);                                                   \
+  }                                                                                                                    \
+  INLINE void name##_backward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,          \
+                                    const int lanes) {                                                                 \
+    scan_backward_block(c, row, tile, n, vectors, lanes, is_complex);                                                  \
+  }                                                                                                                    \
+  static void name##_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {                         \
+    const scan_t *c = call;                                                                                            \
+    memcpy(c->end + row * c->e.width + first, c->state + row * c->e.width + first, (last - first) * sizeof(float));    \
+    for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)                                                             \
+      OVER_CHANNELS(name##_forward_block, WIDE, c, row, tile, first, last);                                            \
+  }                                                                                                                    \
+  static void name##_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {                        \
+    const scan_t *c = call;                                                                                            \
+    for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)                                                        \
+      OVER_CHANNELS(name##_backward_block, WIDE, c, row, tile, first, last);                                           \
+  }                                                                                                                    \
+  EXPORT(name##_forward)(scan_t *c) {                                                                                  \
+    c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);                         \
+    parallel(name##_forward_row, c, c->e.batch, c->e.width, c->e.threads);                                             \
+  }                                                                                                                    \
+  EXPORT(name##_backward)(scan_t *c) { /* grad_state comes in as the gradient of the end state */                      \
+    int64_t bytes = c->e.batch * c->e.time * c->e.width * 4;                                                           \
+    c->e.stream = prepare_output(c->grad_x, bytes, c->e.width);                                                        \
+    if (c->grad_decay) c->e.stream &= prepare_output(c->grad_decay, bytes, c->e.width);                                \
+    parallel(name##_backward_row, c, c->e.batch, c->e.width, c->e.threads);                                            \
+  }
+
+SCAN(varying_scan, 0)
+SCAN(complex_scan, 1)

@@ -1,0 +1,106 @@
+/* Vectors of VL floats in GCC/clang vector extensions: one source, compiled once for each instruction set. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define VL 16
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define VL 8
+#else
+#define VL 4
+#endif
+
+#define JOIN2(a, b) a##_##b
+#define JOIN(a, b) JOIN2(a, b)
+#define EXPORT(name) __attribute__((visibility("default"))) void JOIN(name, VARIANT)
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(VL * 4)));
+typedef int32_t vi __attribute__((vector_size(VL * 4)));
+typedef float vf_anywhere __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
+INLINE vf splat(float a) { return (vf){0} + a; }
+INLINE vf where(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
+INLINE vf keep_where(vi mask, vf yes) { return (vf)(mask & (vi)yes); }
+
+/* Lanes: how many of the VL lanes hold channels. A full vector takes the plain path; the tail of a row is masked. */
+INLINE vf load(const float *p, int lanes) {
+  if (lanes == VL) return *(const vf_anywhere *)p;
+#if VL == 16
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), p);
+#else
+  vf v = {0};
+  for (int i = 0; i < lanes; i++) v[i] = p[i];
+  return v;
+#endif
+}
+
+INLINE void store(float *p, vf v, int lanes) {
+  if (lanes == VL) {
+    *(vf_anywhere *)p = v;
+    return;
+  }
+#if VL == 16
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << lanes) - 1), (__m512)v);
+#else
+  for (int i = 0; i < lanes; i++) p[i] = v[i];
+#endif
+}
+
+/* Past the caches: an output larger than they are need not be read in before it is written. */
+INLINE void store_out(float *p, vf v, int lanes, int stream) {
+#if VL == 16
+  if (stream) { _mm512_stream_ps(p, (__m512)v); return; }
+#elif VL == 8
+  if (stream) { _mm256_stream_ps(p, (__m256)v); return; }
+#endif
+  (void)stream;
+  store(p, v, lanes);
+}
+
+/* Nearest integer, halves to even, |v| < 2^22. */
+INLINE vf nearest(vf v) {
+  const float magic = 12582912.0f; /* 1.5 * 2^23 */
+  return (v + magic) - magic;
+}
+
+/* e^x = 2^n * (1 + m): gives 2^n and m = e^r - 1 for |r| <= ln(2) / 2. x in [-87, 88]. */
+INLINE void split_exp(vf x, vf *power, vf *m) {
+  vf n = nearest(x * 1.44269504088896341f);
+  vf r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  vf p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  *m = r + (r * r) * p;
+  vi bits = (__builtin_convertvector(n, vi) + 127) << 23;
+  *power = (vf)bits;
+}
+
+INLINE vf clamp_exponent(vf x) {
+  x = where(x < -87.0f, splat(-87.0f), x);
+  return where(x > 88.0f, splat(88.0f), x);
+}
+
+INLINE vf exponential(vf x) {
+  vf power, m;
+  split_exp(clamp_exponent(x), &power, &m);
+  return power + power * m;
+}
+
+/* log(1 + y) for y in [0, 1], exact to rounding at both ends: 2 atanh(y / (2 + y)). */
+INLINE vf log_one_plus(vf y) {
+  vf s = y / (2.0f + y), q = s * s;
+  vf p = splat(0.11619439f); /* minimax over q in [0, 1/9], relative error 4e-10 */
+  p = p * q + 0.10851679f;
+  p = p * q + 0.1429629f;
+  p = p * q + 0.19999851f;
+  p = p * q + 0.33333334f;
+  return 2.0f * (s + s * (q * p));
+}
