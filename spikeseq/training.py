@@ -27,8 +27,11 @@ class SequenceTask(LightningModule):
 
     Loss: cross-entropy with `label_smoothing`. AdamW in three groups, see `parameter_groups`; each group's learning
     rate follows `warmup_cosine` over the trainer's steps, with `warmup_steps` (in optimiser steps). Logs `*_loss` and
-    `*_accuracy` for train, val and test. Checkpoints hold tensors and plain values alone, so they load with
-    `weights_only=True`, and they carry torch's random state, so a resumed run drops out what the whole run would have.
+    `*_accuracy` for train, val and test.
+
+    Checkpoints hold tensors and plain values alone, so they load with `weights_only=True`; settings are not in them
+    but in the config.yaml that the command line writes beside them. They carry torch's random state, so that a
+    resumed run drops out what the whole run would have.
     """
 
     def __init__(
@@ -41,7 +44,8 @@ class SequenceTask(LightningModule):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["model"])
+        if warmup_steps < 0:
+            raise ValueError(f"SequenceTask: expected warmup_steps of at least 0, got {warmup_steps}")
         self.model = model
         self.lr = lr
         self.neuron_lr = neuron_lr
@@ -74,22 +78,22 @@ class SequenceTask(LightningModule):
         loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing if training else 0.0)
         accuracy = (logits.argmax(-1) == y).float().mean()
         # Lightning weights by batch_size, so epoch means are means over items, also with a short last batch.
-        self.log_dict(
-            {f"{split}_loss": loss.detach(), f"{split}_accuracy": accuracy},
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=len(y),
-            sync_dist=not training,
-        )
+        for name, value in (("loss", loss.detach()), ("accuracy", accuracy)):
+            self.log(
+                f"{split}_{name}",
+                value,
+                on_step=False,
+                on_epoch=True,
+                prog_bar=name == "accuracy",
+                batch_size=len(y),
+                sync_dist=not training,
+            )
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise ValueError("the cosine schedule needs an end: give the trainer max_epochs or max_steps")
-        if self.warmup_steps >= total:
-            raise ValueError(f"expected warmup_steps below the run's {total} steps, got {self.warmup_steps}")
         groups = parameter_groups(self.model, self.lr, self.neuron_lr, self.weight_decay)
         optimizer = torch.optim.AdamW(groups)
         schedule = LambdaLR(optimizer, partial(warmup_cosine, warmup=self.warmup_steps, total=int(total)))
@@ -138,7 +142,9 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
 
         (step + 1) / (warmup + 1)                                      step < warmup
         (1 + cos(pi (step - warmup) / (total - warmup))) / 2           warmup <= step <= total
+
+    A run that ends within the warm-up has that part of it alone.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    return (1 + math.cos(math.pi * min(1.0, (step - warmup) / (total - warmup)))) / 2
+    return (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup)))) / 2

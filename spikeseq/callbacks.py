@@ -1,0 +1,55 @@
+"""Lightning callbacks of the command line: epochs as lines of a log, predictions as a CSV file."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+
+
+class EpochLines(Callback):
+    """One line an epoch, for runs whose output goes to a file, where a progress bar would be noise."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self._began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        if not trainer.is_global_zero:
+            return
+        of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        metrics = "  ".join(f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items()))
+        seconds = time.monotonic() - self._began
+        print(f"epoch {trainer.current_epoch + 1}{of}  {metrics}  {seconds:.0f} s", flush=True)
+
+
+class PredictionFile(BasePredictionWriter):
+    """Writes `predictions.csv` into the run's folder: item, predicted class, its probability."""
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="epoch")
+
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002 (Lightning's signature)
+        predictions: Any,
+        batch_indices: Any,
+    ) -> None:
+        if trainer.world_size != 1:
+            raise RuntimeError(f"predict writes one file: expected one device, got {trainer.world_size}")
+        path = Path(trainer.log_dir or trainer.default_root_dir) / "predictions.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("item", "class", "probability"))
+            for indices, probabilities in zip(batch_indices[0], predictions, strict=True):
+                writer.writerows(_rows(indices, probabilities))
+        print(f"predictions: {path}")
+
+
+def _rows(indices: list[int], probabilities: Tensor) -> list[tuple[int, int, str]]:
+    best, classes = probabilities.max(-1)
+    return [(i, int(c), f"{float(p):.6f}") for i, c, p in zip(indices, classes, best, strict=True)]

@@ -1,0 +1,96 @@
+"""The command line's runs: LightningCLI with spikeseq's defaults."""
+
+import logging
+import sys
+import warnings
+from typing import Any
+
+try:
+    from lightning.pytorch import LightningDataModule, Trainer
+    from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ProgressBar, TQDMProgressBar
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+except ModuleNotFoundError as error:
+    raise ImportError("training needs Lightning: pip install 'spikeseq[train]'") from error
+
+from .callbacks import EpochLines, PredictionFile
+from .training import SequenceTask
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": "spikeseq"}}
+
+
+class RunParser(LightningArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        if not self.exit_on_error:
+            return super().error(message, ex)
+        sys.stderr.write("error: " + " ".join(str(message).split()) + "\n")
+        raise SystemExit(2) from ex
+
+
+class RunCLI(LightningCLI):
+    """fit, validate, test and predict from one YAML file with the keys seed_everything, trainer, model, data.
+
+    `model` are SequenceTask's arguments, `data` is a data module by class_path. `checkpoint` are ModelCheckpoint's:
+    by default the best by validation accuracy and the last are kept. Logs go to CSV files under runs/. On a terminal
+    there is a progress bar, otherwise one line an epoch.
+    """
+
+    def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
+        _quieten()
+        super().__init__(
+            SequenceTask,
+            LightningDataModule,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            trainer_defaults={"logger": LOGGER, "log_every_n_steps": 1},
+            parser_class=RunParser,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=args,
+            run=run,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val_accuracy",
+                "checkpoint.mode": "max",
+                "checkpoint.save_last": True,
+                "checkpoint.filename": "epoch{epoch}-val_accuracy{val_accuracy:.4f}",
+                "checkpoint.auto_insert_metric_name": False,
+            }
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._get(self.config_init, "trainer")
+        callbacks: list[Callback] = []
+        if self.subcommand == "predict":
+            callbacks.append(PredictionFile())
+        if config["logger"] is not False and self.subcommand == "fit":
+            callbacks.append(LearningRateMonitor("epoch"))
+        wanted = config["enable_progress_bar"] is not False
+        if wanted and not sys.stdout.isatty():
+            kwargs["enable_progress_bar"] = False
+            callbacks.append(EpochLines())
+        elif wanted and not any(isinstance(c, ProgressBar) for c in config["callbacks"] or ()):
+            callbacks.append(TQDMProgressBar())  # one line; Lightning's other bar wraps on 80 columns
+        self.trainer_defaults["callbacks"] = callbacks
+        return super().instantiate_trainer(**kwargs)
+
+
+def _quieten() -> None:
+    """Leave out what Lightning says that no user of this command line can act on."""
+    # Data lies in memory (spikeseq/tasks/memory.py): worker processes would only copy it.
+    warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers", UserWarning)
+    # We hand LightningCLI the words after the command name; it fears that this is a mistake.
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended to run", UserWarning)
+    # Lightning's own use of a name that torch has deprecated.
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip: For seamless" not in record.getMessage()
