@@ -46,7 +46,7 @@ class Surrogate:
     def fire(self, membrane: Tensor, threshold: Tensor, strict: bool) -> Tensor:
         """Spikes without gradient, in the membrane's dtype."""
         if self.kind == "integer":
-            return torch.round(torch.clamp(membrane / threshold, 0.0, self.parameter))
+            return torch.round(torch.clamp(membrane * threshold.reciprocal(), 0.0, self.parameter))
         fired = membrane > threshold if strict else membrane >= threshold
         return fired.to(membrane.dtype)
 
@@ -54,8 +54,9 @@ class Surrogate:
         """The stated stand-in for ds/du."""
         p = self.parameter
         if self.kind == "integer":
-            ratio = membrane / threshold
-            return ((ratio >= 0) & (ratio <= p)).to(membrane.dtype) / threshold
+            inverse = threshold.reciprocal()
+            ratio = membrane * inverse
+            return ((ratio >= 0) & (ratio <= p)).to(membrane.dtype) * inverse
         z = membrane - threshold
         if self.kind == "atan":
             return (p / 2) / (1 + (math.pi * p / 2 * z).square())

@@ -17,16 +17,39 @@ typedef struct {
   vf decay, complement, slope; /* alpha, 1 - alpha, d(log alpha)/d(gate) = sigmoid(-gate) / tau */
 } gate_t;
 
-INLINE gate_t open_gate(vf gate, float inverse_tau, const int with_slope) {
+/* How alpha comes from the gate. Where 1/tau = 2^squarings the power is repeated squaring, and 1 - alpha follows from
+   1 - s^2 = c (2 - c) with c = 1 - s: no cancellation, no logarithm. Any other tau goes through the logarithm. */
+typedef struct {
+  float inverse_tau;
+  int squarings; /* or -1 */
+} power_t;
+
+static power_t power_of(float tau) {
+  power_t p = {1.0f / tau, -1};
+  for (int k = 0; k <= 6; k++)
+    if (p.inverse_tau == (float)(1 << k)) p.squarings = k;
+  return p;
+}
+
+INLINE gate_t open_gate(vf gate, power_t p) {
   vf magnitude = (vf)((vi)gate & 0x7fffffff);
-  vf y = exponential(-magnitude);
-  vf log_decay = (where(gate < 0.0f, gate, splat(0.0f)) - log_one_plus(y)) * inverse_tau; /* log sigmoid / tau */
-  vf power, m;
-  split_exp(clamp_exponent(log_decay), &power, &m);
+  vf y = exponential_of_negative(-magnitude), r = reciprocal(1.0f + y), small = y * r;
+  vi up = gate > 0.0f;
   gate_t g;
+  g.complement = where(up, small, r); /* sigmoid(-gate) */
+  g.slope = g.complement * p.inverse_tau;
+  if (p.squarings >= 0) {
+    g.decay = where(up, r, small);
+    for (int k = 0; k < p.squarings; k++) {
+      g.complement = g.complement * (2.0f - g.complement);
+      g.decay = g.decay * g.decay;
+    }
+    return g;
+  }
+  vf log_decay = (where(up, splat(0.0f), gate) - log_one_plus(y)) * p.inverse_tau, power, m;
+  split_exp(where(log_decay < -87.0f, splat(-87.0f), log_decay), &power, &m);
   g.decay = keep_where(log_decay > -87.0f, power + power * m);
   g.complement = -((power - 1.0f) + power * m);
-  g.slope = with_slope ? where(gate > 0.0f, y, splat(1.0f)) / (1.0f + y) * inverse_tau : splat(0.0f);
   return g;
 }
 
@@ -35,20 +58,21 @@ INLINE void dsn_forward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const fire_t f = c->f;
   const int stream = c->e.stream && lanes == VL;
-  const float inverse_tau = 1.0f / c->tau;
+  const power_t power = power_of(c->tau);
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   float *carried = c->end + row * width + n;
-  vf u[WIDE], threshold[WIDE];
+  vf u[WIDE];
+  threshold_t threshold[WIDE];
   EACH(i) {
     u[i] = load(carried + i * VL, lanes);
-    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     if (c->checkpoints) store(c->checkpoints + (row * tiles_of(&c->e) + tile) * width + n + i * VL, u[i], lanes);
   }
   for (int64_t t = begin; t < stop; t++) {
     int64_t at = (row * c->e.time + t) * width + n;
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
-      gate_t g = open_gate(load(c->gate + at + i * VL, lanes), inverse_tau, 0);
+      gate_t g = open_gate(load(c->gate + at + i * VL, lanes), power);
       u[i] = g.decay * u[i] + g.complement * load(c->x + at + i * VL, lanes);
       store_out(c->out + at + i * VL, f.membrane ? u[i] : fire(u[i], threshold[i], &f), lanes, stream);
     }
@@ -68,14 +92,15 @@ INLINE void dsn_backward_block(const dsn_t *c, int64_t row, int64_t tile, int64_
   const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
   const fire_t f = c->f;
   const int stream = c->e.stream && lanes == VL;
-  const float inverse_tau = 1.0f / c->tau;
+  const power_t power = power_of(c->tau);
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
   float *carry = c->grad_state + row * width + n;
   gate_t gates[TILE][NARROW];
-  vf entering[TILE][NARROW], u[NARROW], threshold[NARROW], to_threshold[NARROW], back[NARROW];
+  vf entering[TILE][NARROW], u[NARROW], to_threshold[NARROW], back[NARROW];
+  threshold_t threshold[NARROW];
   EACH(i) {
     u[i] = load(c->checkpoints_in + (row * tiles_of(&c->e) + tile) * width + n + i * VL, lanes);
-    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     back[i] = load(carry + i * VL, lanes);
     to_threshold[i] = splat(0.0f);
   }
@@ -83,7 +108,7 @@ INLINE void dsn_backward_block(const dsn_t *c, int64_t row, int64_t tile, int64_
   for (int t = 0; t < steps; t++) {
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
-      gate_t g = gates[t][i] = open_gate(load(c->gate + at + t * width + i * VL, lanes), inverse_tau, 1);
+      gate_t g = gates[t][i] = open_gate(load(c->gate + at + t * width + i * VL, lanes), power);
       entering[t][i] = u[i];
       u[i] = membrane[t][i] = g.decay * u[i] + g.complement * load(c->x + at + t * width + i * VL, lanes);
     }

@@ -10,39 +10,49 @@ typedef struct {
   float parameter;
 } fire_t;
 
-INLINE vf fire(vf u, vf threshold, const fire_t *f) {
+/* A channel's threshold and its reciprocal, by which integer spikes are scaled. */
+typedef struct {
+  vf value, inverse;
+} threshold_t;
+
+INLINE threshold_t load_threshold(const float *p, int lanes) {
+  vf value = load(p, lanes);
+  return (threshold_t){value, 1.0f / value};
+}
+
+INLINE vf fire(vf u, threshold_t v, const fire_t *f) {
   if (f->kind == INTEGER) {
-    vf ratio = u / threshold;
+    vf ratio = u * v.inverse;
     ratio = keep_where(ratio > 0.0f, ratio);
     ratio = where(ratio > f->parameter, splat(f->parameter), ratio);
     return nearest(ratio);
   }
-  vi fired = f->strict ? u > threshold : u >= threshold;
+  vi fired = f->strict ? u > v.value : u >= v.value;
   return keep_where(fired, splat(1.0f));
 }
 
-INLINE vf derivative(vf u, vf threshold, const fire_t *f) {
+INLINE vf derivative(vf u, threshold_t v, const fire_t *f) {
   float p = f->parameter;
   if (f->kind == INTEGER) {
-    vf ratio = u / threshold;
-    return keep_where((ratio >= 0.0f) & (ratio <= p), splat(1.0f) / threshold);
+    vf ratio = u * v.inverse;
+    return keep_where((ratio >= 0.0f) & (ratio <= p), v.inverse);
   }
-  vf z = u - threshold;
+  vf z = u - v.value;
   vf magnitude = (vf)((vi)z & 0x7fffffff);
   if (f->kind == ATAN) {
     vf y = z * (1.57079632679f * p);
-    return (p * 0.5f) / (1.0f + y * y);
+    return (p * 0.5f) * reciprocal(1.0f + y * y);
   }
   if (f->kind == RECT) return keep_where(magnitude < p * 0.5f, splat(1.0f / p));
   if (f->kind == SIGMOID) {
-    vf e = exponential(-p * magnitude), q = 1.0f + e; /* sig * (1 - sig) = e / (1 + e)^2, even in z */
-    return p * e / (q * q);
+    vf e = exponential_of_negative(-p * magnitude), q = 1.0f + e; /* sig * (1 - sig) = e / (1 + e)^2, even in z */
+    return p * e * reciprocal(q * q);
   }
   vf slope = 1.0f - magnitude / p;
   return keep_where(slope > 0.0f, slope) / p;
 }
 
 /* d(spike)/d(threshold) = -derivative * this. */
-INLINE vf threshold_slope(vf u, vf threshold, const fire_t *f) {
-  return f->kind == INTEGER ? u / threshold : splat(1.0f);
+INLINE vf threshold_slope(vf u, threshold_t v, const fire_t *f) {
+  return f->kind == INTEGER ? u * v.inverse : splat(1.0f);
 }

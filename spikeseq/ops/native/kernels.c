@@ -1,5 +1,5 @@
-/* All kernels of one instruction set. build.py compiles this file once for each, with VARIANT naming the symbols. */
-#include "dsn.h"
+/* The kernels that round as the reference does. build.py compiles this file once for each instruction set, without
+   fused multiply-add, with VARIANT naming the symbols. */
 #include "lif.h"
 #include "prf.h"
 #include "scan.h"

@@ -26,11 +26,12 @@ INLINE void lif_forward_block(const lif_t *c, int64_t row, int64_t tile, int64_t
   const int reset = c->reset, stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   float *carried = c->end + row * width + n;
-  vf v[WIDE], decay[WIDE], threshold[WIDE], rho[WIDE];
+  vf v[WIDE], decay[WIDE], rho[WIDE];
+  threshold_t threshold[WIDE];
   EACH(i) {
     v[i] = load(carried + i * VL, lanes);
     decay[i] = load(c->decay + n + i * VL, lanes);
-    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
     if (c->checkpoints) store(c->checkpoints + (row * tiles_of(&c->e) + tile) * width + n + i * VL, v[i], lanes);
   }
@@ -66,11 +67,12 @@ INLINE void lif_backward_block(const lif_t *c, int64_t row, int64_t tile, int64_
   float *grad_x = c->grad_x + (row * c->e.time + begin) * width + n;
   float *carry = c->grad_state + row * width + n;
   vf entering[TILE][NARROW], membrane[TILE][NARROW];
-  vf v[NARROW], decay[NARROW], threshold[NARROW], rho[NARROW], to_decay[NARROW], to_threshold[NARROW];
+  vf v[NARROW], decay[NARROW], rho[NARROW], to_decay[NARROW], to_threshold[NARROW];
+  threshold_t threshold[NARROW];
   EACH(i) {
     v[i] = load(c->checkpoints_in + (row * tiles_of(&c->e) + tile) * width + n + i * VL, lanes);
     decay[i] = load(c->decay + n + i * VL, lanes);
-    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
     to_decay[i] = to_threshold[i] = splat(0.0f);
   }

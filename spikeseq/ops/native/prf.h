@@ -20,14 +20,15 @@ INLINE void prf_forward_block(const prf_t *c, int64_t row, int64_t tile, int64_t
   const int reset = c->reset, stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   float *carried = c->end + row * 2 * width + n;
-  vf re[WIDE], im[WIDE], a[WIDE], b[WIDE], gain[WIDE], threshold[WIDE], rho[WIDE];
+  vf re[WIDE], im[WIDE], a[WIDE], b[WIDE], gain[WIDE], rho[WIDE];
+  threshold_t threshold[WIDE];
   EACH(i) {
     re[i] = load(carried + i * VL, lanes);
     im[i] = load(carried + width + i * VL, lanes);
     a[i] = load(c->decay_re + n + i * VL, lanes);
     b[i] = load(c->decay_im + n + i * VL, lanes);
     gain[i] = load(c->gain + n + i * VL, lanes);
-    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
     if (c->checkpoints) {
       float *checkpoint = c->checkpoints + (row * tiles_of(&c->e) + tile) * 2 * width + n + i * VL;
@@ -74,7 +75,8 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
   float *grad_x = c->grad_x + (row * c->e.time + begin) * width + n;
   float *carry = c->grad_state + row * 2 * width + n;
   vf entering_re[TILE][NARROW], entering_im[TILE][NARROW], membrane[TILE][NARROW];
-  vf re[NARROW], im[NARROW], a[NARROW], b[NARROW], gain[NARROW], threshold[NARROW], rho[NARROW];
+  vf re[NARROW], im[NARROW], a[NARROW], b[NARROW], gain[NARROW], rho[NARROW];
+  threshold_t threshold[NARROW];
   vf to_re[NARROW], to_im[NARROW], to_gain[NARROW], to_threshold[NARROW];
   EACH(i) {
     const float *checkpoint = c->checkpoints_in + (row * tiles_of(&c->e) + tile) * 2 * width + n + i * VL;
@@ -83,7 +85,7 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
     a[i] = load(c->decay_re + n + i * VL, lanes);
     b[i] = load(c->decay_im + n + i * VL, lanes);
     gain[i] = load(c->gain + n + i * VL, lanes);
-    threshold[i] = load(c->threshold + n + i * VL, lanes);
+    threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
     to_re[i] = to_im[i] = to_gain[i] = to_threshold[i] = splat(0.0f);
   }

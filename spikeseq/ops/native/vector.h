@@ -62,13 +62,23 @@ INLINE void store_out(float *p, vf v, int lanes, int stream) {
   store(p, v, lanes);
 }
 
+/* 1 / v to within two units in the last place: a true division is the slowest thing a wide vector does. */
+INLINE vf reciprocal(vf v) {
+#if VL == 16
+  vf r = (vf)_mm512_rcp14_ps((__m512)v);
+  return r * (2.0f - v * r);
+#else
+  return 1.0f / v;
+#endif
+}
+
 /* Nearest integer, halves to even, |v| < 2^22. */
 INLINE vf nearest(vf v) {
   const float magic = 12582912.0f; /* 1.5 * 2^23 */
   return (v + magic) - magic;
 }
 
-/* e^x = 2^n * (1 + m): gives 2^n and m = e^r - 1 for |r| <= ln(2) / 2. x in [-87, 88]. */
+/* e^x = 2^n * (1 + m): gives 2^n and m = e^r - 1 for |r| <= ln(2) / 2. x in [-87, 0]. */
 INLINE void split_exp(vf x, vf *power, vf *m) {
   vf n = nearest(x * 1.44269504088896341f);
   vf r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -83,14 +93,10 @@ INLINE void split_exp(vf x, vf *power, vf *m) {
   *power = (vf)bits;
 }
 
-INLINE vf clamp_exponent(vf x) {
-  x = where(x < -87.0f, splat(-87.0f), x);
-  return where(x > 88.0f, splat(88.0f), x);
-}
-
-INLINE vf exponential(vf x) {
+/* e^x for x <= 0; nothing below e^-87. */
+INLINE vf exponential_of_negative(vf x) {
   vf power, m;
-  split_exp(clamp_exponent(x), &power, &m);
+  split_exp(where(x < -87.0f, splat(-87.0f), x), &power, &m);
   return power + power * m;
 }
 
