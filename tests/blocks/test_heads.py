@@ -218,3 +218,17 @@ def test_the_door_checks_lengths_states_and_arguments() -> None:
         pairs(torch.zeros(2, 3, 5, dtype=torch.long))
     with pytest.raises(ValueError, match=r"\[batch, 2\] = \[2, 2\], got \[2\]"):
         pairs(torch.zeros(2, 2, 5, dtype=torch.long), torch.tensor([1, 2]))
+
+
+def test_a_classifier_is_built_from_plain_settings_and_refuses_unknown_ones() -> None:
+    """As from YAML: `options` are known by name to jsonargparse, although they pass through two constructors."""
+    jsonargparse = pytest.importorskip("jsonargparse")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SequenceClassifier, "model")
+    plain = {"inputs": 1, "classes": 2, "width": 4, "depth": 1, "dropout": 0.1}
+    settings = {"model": {**plain, "neuron": "LIF", "neuron_options": {"decay": 0.7}, "bidirectional": True}}
+    model = parser.instantiate(parser.parse_object(settings)).model
+    block = model.backbone.blocks()[0]
+    assert (type(block.neuron).__name__, block.bidirectional, block.dropout.p) == ("LIF", True, 0.1)
+    with pytest.raises(jsonargparse.ArgumentError, match="dropot"):
+        parser.parse_object({"model": {**plain, "dropot": 0.1}})
