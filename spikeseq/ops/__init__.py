@@ -3,6 +3,7 @@
 from .dispatch import BackendError as BackendError
 from .dispatch import backend as backend
 from .dispatch import backends as backends
+from .operations import conv_dsn as conv_dsn
 from .operations import dsn as dsn
 from .operations import lif as lif
 from .operations import linear_scan as linear_scan

@@ -76,6 +76,18 @@ def start_mask(op: str, starts: Tensor | None, x: Tensor) -> Tensor | None:
     return starts
 
 
+def lag_weights(op: str, weight: Tensor, x: Tensor) -> None:
+    if weight.ndim != 2 or weight.shape[0] != x.shape[2] or weight.shape[1] < 1 or weight.device != x.device:
+        raise ValueError(
+            f"{op}: expected weight [width = {x.shape[2]}, lags >= 1] on {x.device}, got {shape_of(weight)}"
+        )
+
+
+def time_constant(op: str, tau: float) -> None:
+    if not (math.isfinite(tau) and tau > 0):
+        raise ValueError(f"{op}: expected tau > 0 steps, got {tau}")
+
+
 def choice(op: str, name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{op}: expected {name} to be one of {allowed}, got {value!r}")

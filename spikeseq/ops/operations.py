@@ -8,8 +8,6 @@ output has the input's dtype. NaN and infinity raise ValueError on a CPU. Units:
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -179,8 +177,7 @@ def dsn(
     """
     checks.sequence("dsn", x)
     checks.choice("dsn", "output", output, OUTPUTS)
-    if not (math.isfinite(tau) and tau > 0):
-        raise ValueError(f"dsn: expected tau > 0 steps, got {tau}")
+    checks.time_constant("dsn", tau)
     if not isinstance(gate, Tensor) or gate.shape != x.shape or gate.device != x.device:
         raise ValueError(f"dsn: expected gate like x {checks.shape_of(x)}, got {checks.shape_of(gate)}")
     dtype = checks.compute_dtype(x)
@@ -206,8 +203,7 @@ def sliding(
     [batch, k-1, width], the last k-1 inputs, oldest first, zeros at the beginning and after a start.
     """
     checks.sequence("sliding", x)
-    if weight.ndim != 2 or weight.shape[0] != x.shape[2] or weight.shape[1] < 1 or weight.device != x.device:
-        raise ValueError(f"sliding: expected weight [width = {x.shape[2]}, lags >= 1], got {checks.shape_of(weight)}")
+    checks.lag_weights("sliding", weight, x)
     dtype = checks.compute_dtype(x)
     offset = checks.per_channel("sliding", "bias", 0.0 if bias is None else bias, x, dtype)
     begin = checks.state_like("sliding", state, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
@@ -216,3 +212,41 @@ def sliding(
     checks.finite("sliding", "x", x)
     y, end = run.sliding(x.to(dtype), weight.to(dtype), offset, begin, starts)
     return y.to(x.dtype), end
+
+
+def conv_dsn(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | float | None = None,
+    tau: float = 0.25,
+    threshold: Tensor | float = 1.0,
+    state: tuple[Tensor, Tensor] | None = None,
+    starts: Tensor | None = None,
+    *,
+    surrogate: Surrogate = integer(),
+    strict: bool = False,
+    output: str = "spikes",
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """`dsn` whose gate is `sliding(x, weight, bias)`: the whole neuron of arXiv 2602.01133 in one pass.
+
+    Arguments as for those two. state: (membrane [batch, width], last k-1 inputs [batch, k-1, width]).
+    """
+    checks.sequence("conv_dsn", x)
+    checks.choice("conv_dsn", "output", output, OUTPUTS)
+    checks.time_constant("conv_dsn", tau)
+    checks.lag_weights("conv_dsn", weight, x)
+    if state is not None and not (isinstance(state, tuple) and len(state) == 2):
+        raise ValueError(f"conv_dsn: expected state as (membrane, history), got {type(state).__name__}")
+    dtype = checks.compute_dtype(x)
+    offset = checks.per_channel("conv_dsn", "bias", 0.0 if bias is None else bias, x, dtype)
+    threshold = checks.per_channel("conv_dsn", "threshold", threshold, x, dtype)
+    membrane, history = state if state is not None else (None, None)
+    membrane = checks.state_like("conv_dsn", membrane, (x.shape[0], x.shape[2]), x, dtype)
+    history = checks.state_like("conv_dsn", history, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
+    starts = checks.start_mask("conv_dsn", starts, x)
+    run = choose(Request("conv_dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
+    out, end, history = run.conv_dsn(
+        x.to(dtype), weight.to(dtype), offset, threshold, membrane, history, starts, tau, surrogate, strict, output
+    )
+    checks.finite_run("conv_dsn", end, x=x)
+    return out.to(x.dtype), (end, history)

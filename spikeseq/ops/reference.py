@@ -116,3 +116,12 @@ def sliding(
         outputs.append(y_t.expand_as(x_t))
         history = history[1:]
     return torch.stack(outputs, 1), torch.stack(history, 1) if history else state
+
+
+def conv_dsn(
+    x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor, state: Tensor, history: Tensor, starts: Tensor | None,
+    tau: float, surrogate: Surrogate, strict: bool, output: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """DSN whose gate is the causal convolution of its input."""
+    gate, history = sliding(x, weight, bias, history, starts)
+    return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history

@@ -240,3 +240,12 @@ def sliding(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, starts: Tens
         window = slice(lags - 1 - lag, lags - 1 - lag + time)
         y = y + weight[:, lag] * (padded[:, window] * (episode[:, window] == here).to(x.dtype))
     return y, past * (episode[:, time:] == here[:, -1:]).to(x.dtype) if lags > 1 else past
+
+
+def conv_dsn(
+    x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor, state: Tensor, history: Tensor, starts: Tensor | None,
+    tau: float, surrogate: Surrogate, strict: bool, output: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """DSN whose gate is the causal convolution of its input."""
+    gate, history = sliding(x, weight, bias, history, starts)
+    return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history

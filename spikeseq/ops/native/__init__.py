@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from . import library
+from .autograd import conv_dsn as conv_dsn
 from .autograd import dsn as dsn
 from .autograd import lif as lif
 from .autograd import linear_scan as linear_scan

@@ -11,6 +11,7 @@ from ..surrogate import KINDS, Surrogate
 from .library import Fire, run
 
 TILE = 32  # steps between two checkpoints, as in tile.h
+MAX_LAGS = 8  # of a gate made in the DSN kernel's own pass, as in dsn.h
 RESETS = {"none": 0, "soft": 1, "hard": 2}
 
 
@@ -155,6 +156,48 @@ class _DSN(torch.autograd.Function):
         return grad_x, grad_gate, _total(grad_threshold), grad_state, *[None] * 5
 
 
+class _ConvDSN(torch.autograd.Function):
+    """DSN whose gate is the causal convolution of its input, made in the same pass."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, threshold, state, history, starts, reach, tau, surrogate, strict, output):
+        x, by_lag, bias, threshold = x.contiguous(), weight.t().contiguous(), bias.contiguous(), threshold.contiguous()
+        history = history.contiguous()
+        out, end = torch.empty_like(x), torch.empty_like(state, memory_format=torch.contiguous_format)
+        checkpoints = _checkpoints(x) if any(ctx.needs_input_grad) else None
+        run("dsn_forward", x, {"tau": tau, "lags": by_lag.shape[0]}, _fire(surrogate, strict, output), x=x,
+            weight=by_lag, bias=bias, history=history, reach=reach, threshold=threshold, state=state.contiguous(),
+            starts=_mask(starts), out=out, end=end, checkpoints=checkpoints)  # fmt: skip
+        ctx.save_for_backward(x, weight, bias, threshold, state, history, starts, reach, checkpoints)
+        ctx.options = tau, surrogate, strict, output
+        return out, end
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        x, weight, bias, threshold, state, history, starts, reach, checkpoints = ctx.saved_tensors
+        tau, surrogate, strict, output = ctx.options
+        if torch.is_grad_enabled():
+
+            def define(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor, state: Tensor, history: Tensor):
+                return reference.conv_dsn(x, weight, bias, threshold, state, history, starts, *ctx.options)[:2]
+
+            return *differentiate(define, (x, weight, bias, threshold, state, history), grads), *[None] * 6
+        by_lag = weight.t().contiguous()
+        lags, (batch, _, width) = by_lag.shape[0], x.shape
+        grad_x, grad_history = torch.empty_like(x), torch.zeros_like(history)
+        grad_state = torch.empty_like(grads[1], memory_format=torch.contiguous_format)
+        grad_weight = x.new_zeros(batch, lags, width, dtype=torch.float64) if ctx.needs_input_grad[1] else None
+        grad_bias = _rows(x) if ctx.needs_input_grad[2] else None
+        grad_threshold = _rows(x) if ctx.needs_input_grad[3] and output == "spikes" else None
+        run("dsn_backward", x, {"tau": tau, "lags": lags}, _fire(surrogate, strict, output), x=x, weight=by_lag,
+            bias=bias, history=history, reach=reach, threshold=threshold, starts=_mask(starts),
+            checkpoints_in=checkpoints, grad_out=grads[0].contiguous(), grad_end=grads[1].contiguous(), grad_x=grad_x,
+            grad_state=grad_state, grad_threshold=grad_threshold, ahead=torch.zeros_like(history),
+            grad_history=grad_history, grad_weight=grad_weight, grad_bias=grad_bias)  # fmt: skip
+        total = None if grad_weight is None else grad_weight.sum(0).float().t()
+        return grad_x, total, _total(grad_bias), _total(grad_threshold), grad_state, grad_history, *[None] * 6
+
+
 class _Scan(torch.autograd.Function):
     """Time-varying real decay, or constant complex decay."""
 
@@ -259,20 +302,42 @@ def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) 
     return _LIF.apply(x, decay, ones, ones, state, starts, Surrogate("atan", 2.0), "none", False, "membrane")  # pyright: ignore
 
 
-def sliding(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-    batch, time, _ = x.shape
-    past = weight.shape[1] - 1
-    steps = torch.arange(time, dtype=torch.int32)
+def _reach(x: Tensor, lags: int, starts: Tensor | None) -> Tensor:
+    """How many lags each step may look back: no further than its episode's start. int32 [batch, time]."""
+    past = lags - 1
     if starts is None:
-        reach = torch.full((batch, time), past, dtype=torch.int32)
-    else:
-        since = torch.where(starts, steps, -past - 1).cummax(1).values  # the step at which the present episode began
-        reach = (steps - since).clamp(max=past)
-    y: Tensor = _Sliding.apply(x, weight, bias, state, reach.to(torch.int32))  # pyright: ignore
+        return torch.full(x.shape[:2], past, dtype=torch.int32)
+    steps = torch.arange(x.shape[1])
+    since = torch.where(starts, steps, -past - 1).cummax(1).values  # the step at which the present episode began
+    return (steps - since).clamp(max=past).to(torch.int32)
+
+
+def _window(x: Tensor, state: Tensor, reach: Tensor, starts: Tensor | None) -> Tensor:
+    """The last inputs of the present episode, as many as the next step may look back to."""
+    past, time = state.shape[1], x.shape[1]
     if past == 0:
-        return y, state
+        return state
     window = torch.cat([state, x], 1)[:, time:] if time < past else x[:, time - past :]
     if starts is not None:
         lag = torch.arange(past - 1, -1, -1)
         window = window * (lag <= reach[:, -1:]).to(x.dtype).unsqueeze(-1)
-    return y, window
+    return window
+
+
+def sliding(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+    reach = _reach(x, weight.shape[1], starts)
+    y: Tensor = _Sliding.apply(x, weight, bias, state, reach)  # pyright: ignore
+    return y, _window(x, state, reach, starts)
+
+
+def conv_dsn(
+    x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor, state: Tensor, history: Tensor, starts: Tensor | None,
+    tau: float, surrogate: Surrogate, strict: bool, output: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    if weight.shape[1] > MAX_LAGS:
+        gate, history = sliding(x, weight, bias, history, starts)
+        return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history
+    reach = _reach(x, weight.shape[1], starts)
+    options = tau, surrogate, strict, output
+    out, end = _ConvDSN.apply(x, weight, bias, threshold, state, history, starts, reach, *options)  # pyright: ignore
+    return out, end, _window(x, history, reach, starts)

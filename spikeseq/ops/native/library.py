@@ -45,9 +45,9 @@ CALLS: dict[str, type[ctypes.Structure]] = {
                  "checkpoints grad_x grad_state grad_decay grad_gain grad_threshold",
     ),
     "dsn": _call(
-        ("tau", c_float), fire=True,
+        ("tau", c_float), ("lags", c_int32), fire=True,
         pointers="x gate threshold state checkpoints_in grad_out grad_end starts out end checkpoints grad_x grad_gate "
-                 "grad_state grad_threshold",
+                 "grad_state grad_threshold weight bias history reach ahead grad_history grad_weight grad_bias",
     ),
     "scan": _call(
         fire=False,

@@ -53,7 +53,7 @@ static void lif_forward_row(const void *call, int64_t row, int64_t first, int64_
   const lif_t *c = call;
   memcpy(c->end + row * c->e.width + first, c->state + row * c->e.width + first, (last - first) * sizeof(float));
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(lif_forward_block, WIDE, c, row, tile, first, last);
+    OVER_CHANNELS(lif_forward_block, c, row, tile, first, last);
 }
 
 INLINE void lif_backward_block(const lif_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
@@ -66,9 +66,9 @@ INLINE void lif_backward_block(const lif_t *c, int64_t row, int64_t tile, int64_
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin) * width + n;
   float *carry = c->grad_state + row * width + n;
-  vf entering[TILE][NARROW], membrane[TILE][NARROW];
-  vf v[NARROW], decay[NARROW], rho[NARROW], to_decay[NARROW], to_threshold[NARROW];
-  threshold_t threshold[NARROW];
+  vf entering[TILE][WIDE], membrane[TILE][WIDE];
+  vf v[WIDE], decay[WIDE], rho[WIDE], to_decay[WIDE], to_threshold[WIDE];
+  threshold_t threshold[WIDE];
   EACH(i) {
     v[i] = load(c->checkpoints_in + (row * tiles_of(&c->e) + tile) * width + n + i * VL, lanes);
     decay[i] = load(c->decay + n + i * VL, lanes);
@@ -79,12 +79,14 @@ INLINE void lif_backward_block(const lif_t *c, int64_t row, int64_t tile, int64_
   for (int t = 0; t < steps; t++) {
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
+      fetch(x + (t - TILE) * width + i * VL);
+      fetch(grad_out + (t - TILE) * width + i * VL);
       entering[t][i] = v[i];
       vf u = membrane[t][i] = decay[i] * v[i] + load(x + t * width + i * VL, lanes);
       v[i] = reset == RESET_NONE ? u : lif_reset(u, fire(u, threshold[i], &f), rho[i], reset);
     }
   }
-  vf back[NARROW];
+  vf back[WIDE];
   EACH(i) back[i] = load(carry + i * VL, lanes);
   for (int t = steps - 1; t >= 0; t--) {
     EACH(i) {
@@ -113,7 +115,7 @@ static void lif_backward_row(const void *call, int64_t row, int64_t first, int64
   memcpy(c->grad_state + row * c->e.width + first, c->grad_end + row * c->e.width + first,
          (last - first) * sizeof(float));
   for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
-    OVER_CHANNELS(lif_backward_block, NARROW, c, row, tile, first, last);
+    OVER_CHANNELS(lif_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(lif_forward)(lif_t *c) {

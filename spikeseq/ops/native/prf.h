@@ -61,7 +61,7 @@ static void prf_forward_row(const void *call, int64_t row, int64_t first, int64_
     memcpy(c->end + at, c->state + at, (last - first) * sizeof(float));
   }
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(prf_forward_block, WIDE, c, row, tile, first, last);
+    OVER_CHANNELS(prf_forward_block, c, row, tile, first, last);
 }
 
 INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
@@ -74,10 +74,10 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin) * width + n;
   float *carry = c->grad_state + row * 2 * width + n;
-  vf entering_re[TILE][NARROW], entering_im[TILE][NARROW], membrane[TILE][NARROW];
-  vf re[NARROW], im[NARROW], a[NARROW], b[NARROW], gain[NARROW], rho[NARROW];
-  threshold_t threshold[NARROW];
-  vf to_re[NARROW], to_im[NARROW], to_gain[NARROW], to_threshold[NARROW];
+  vf entering_re[TILE][WIDE], entering_im[TILE][WIDE], membrane[TILE][WIDE];
+  vf re[WIDE], im[WIDE], a[WIDE], b[WIDE], gain[WIDE], rho[WIDE];
+  threshold_t threshold[WIDE];
+  vf to_re[WIDE], to_im[WIDE], to_gain[WIDE], to_threshold[WIDE];
   EACH(i) {
     const float *checkpoint = c->checkpoints_in + (row * tiles_of(&c->e) + tile) * 2 * width + n + i * VL;
     re[i] = load(checkpoint, lanes);
@@ -92,6 +92,8 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
   for (int t = 0; t < steps; t++) {
     if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
+      fetch(x + (t - TILE) * width + i * VL);
+      fetch(grad_out + (t - TILE) * width + i * VL);
       entering_re[t][i] = re[i];
       entering_im[t][i] = im[i];
       vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + t * width + i * VL, lanes);
@@ -100,7 +102,7 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
       re[i] = reset == RESET_NONE ? u : lif_reset(u, fire(u, threshold[i], &f), rho[i], reset);
     }
   }
-  vf back_re[NARROW], back_im[NARROW];
+  vf back_re[WIDE], back_im[WIDE];
   EACH(i) {
     back_re[i] = load(carry + i * VL, lanes);
     back_im[i] = load(carry + width + i * VL, lanes);
@@ -142,7 +144,7 @@ static void prf_backward_row(const void *call, int64_t row, int64_t first, int64
     memcpy(c->grad_state + at, c->grad_end + at, (last - first) * sizeof(float));
   }
   for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
-    OVER_CHANNELS(prf_backward_block, NARROW, c, row, tile, first, last);
+    OVER_CHANNELS(prf_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(prf_forward)(prf_t *c) {

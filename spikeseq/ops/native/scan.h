@@ -113,12 +113,12 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
     const scan_t *c = call;                                                                                            \
     memcpy(c->end + row * c->e.width + first, c->state + row * c->e.width + first, (last - first) * sizeof(float));    \
     for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)                                                             \
-      OVER_CHANNELS(name##_forward_block, WIDE, c, row, tile, first, last);                                            \
+      OVER_CHANNELS(name##_forward_block, c, row, tile, first, last);                                            \
   }                                                                                                                    \
   static void name##_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {                        \
     const scan_t *c = call;                                                                                            \
     for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)                                                        \
-      OVER_CHANNELS(name##_backward_block, WIDE, c, row, tile, first, last);                                           \
+      OVER_CHANNELS(name##_backward_block, c, row, tile, first, last);                                           \
   }                                                                                                                    \
   EXPORT(name##_forward)(scan_t *c) {                                                                                  \
     c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);                         \

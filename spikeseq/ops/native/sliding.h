@@ -12,11 +12,6 @@ typedef struct {
   double *grad_weight, *grad_bias; /* [batch, lags, width], [batch, width] */
 } sliding_t;
 
-INLINE const float *sliding_input(const sliding_t *c, int64_t row, int64_t t) {
-  if (t >= 0) return c->x + (row * c->e.time + t) * c->e.width;
-  return c->state + (row * (c->lags - 1) + (c->lags - 1 + t)) * c->e.width;
-}
-
 INLINE void sliding_forward_block(const sliding_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,
                                   const int lanes) {
   const int64_t width = c->e.width, begin = tile * TILE;
@@ -27,7 +22,7 @@ INLINE void sliding_forward_block(const sliding_t *c, int64_t row, int64_t tile,
     vf y[WIDE];
     EACH(i) y[i] = load(c->bias + n + i * VL, lanes);
     for (int lag = 0; lag <= reach; lag++) {
-      const float *x = sliding_input(c, row, t - lag) + n, *weight = c->weight + lag * width + n;
+      const float *x = step_input(&c->e, c->x, c->state, c->lags, row, t - lag) + n, *weight = c->weight + lag * width + n;
       EACH(i) y[i] = y[i] + load(weight + i * VL, lanes) * load(x + i * VL, lanes);
     }
     EACH(i) store_out(c->out + (row * c->e.time + t) * width + n + i * VL, y[i], lanes, stream);
@@ -59,7 +54,7 @@ INLINE void sliding_backward_block(const sliding_t *c, int64_t row, int64_t tile
     EACH(i) sum[i] = splat(0.0f);
     for (int64_t t = begin; t < stop; t++) {
       if (reach[t] < lag) continue;
-      const float *x = sliding_input(c, row, t - lag) + n, *grad = c->grad_out + (row * time + t) * width + n;
+      const float *x = step_input(&c->e, c->x, c->state, c->lags, row, t - lag) + n, *grad = c->grad_out + (row * time + t) * width + n;
       EACH(i) sum[i] += load(x + i * VL, lanes) * load(grad + i * VL, lanes);
     }
     EACH(i) accumulate(c->grad_weight + (row * c->lags + lag) * width + n + i * VL, sum[i], lanes);
@@ -76,13 +71,13 @@ INLINE void sliding_backward_block(const sliding_t *c, int64_t row, int64_t tile
 static void sliding_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const sliding_t *c = call;
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(sliding_forward_block, WIDE, c, row, tile, first, last);
+    OVER_CHANNELS(sliding_forward_block, c, row, tile, first, last);
 }
 
 static void sliding_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const sliding_t *c = call;
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(sliding_backward_block, WIDE, c, row, tile, first, last);
+    OVER_CHANNELS(sliding_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(sliding_forward)(sliding_t *c) {

@@ -8,8 +8,7 @@
 #include "parallel.h"
 
 #define TILE 32
-#define WIDE 4   /* vectors side by side where the state is all there is to hold */
-#define NARROW 2 /* the same where a tile's membranes are held too */
+#define WIDE 4 /* vectors side by side: four lines of a row, and enough work to hide one another's latency */
 
 typedef struct {
   int64_t batch, time, width;
@@ -19,15 +18,23 @@ typedef struct {
 INLINE int64_t tiles_of(const extent_t *e) { return (e->time + TILE - 1) / TILE; }
 
 /* body(call, row, tile, channel, vectors, lanes) over channels [first, last) of one tile. */
-#define OVER_CHANNELS(body, wide, call, row, tile, first, last)                          \
+#define OVER_CHANNELS(body, call, row, tile, first, last)                                \
   do {                                                                                   \
     int64_t n_ = (first);                                                                \
-    for (; n_ + (wide) * VL <= (last); n_ += (wide) * VL) body(call, row, tile, n_, wide, VL); \
+    for (; n_ + WIDE * VL <= (last); n_ += WIDE * VL) body(call, row, tile, n_, WIDE, VL); \
     for (; n_ + VL <= (last); n_ += VL) body(call, row, tile, n_, 1, VL);                  \
     if (n_ < (last)) body(call, row, tile, n_, 1, (int)((last) - n_));                     \
   } while (0)
 
 #define EACH(i) _Pragma("GCC unroll 4") for (int i = 0; i < vectors; i++)
+
+/* The row of inputs at step t; before step 0 lies the state, oldest first. */
+INLINE const float *step_input(const extent_t *e, const float *x, const float *state, int lags, int64_t row, int64_t t) {
+  return t >= 0 ? x + (row * e->time + t) * e->width : state + (row * (lags - 1) + lags - 1 + t) * e->width;
+}
+
+/* The backward pass walks its tiles from the end, which hardware does not foresee: ask for the next tile's rows. */
+INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
 
 /* Adds a tile's partial sums to the row's double-precision totals, so that long sequences lose no digits. */
 INLINE void accumulate(double *total, vf part, int lanes) {
