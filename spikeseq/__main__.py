@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
 
             RunCLI([command, *rest])
         elif command == "energy":
-            from .demo import energy_command
+            from .cli import energy_command
 
             energy_command(rest)
         elif command == "demo":

@@ -20,7 +20,8 @@ class EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
-        metrics = "  ".join(f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items()))
+        shown = {name: float(value) for name, value in sorted(trainer.callback_metrics.items()) if "lr-" not in name}
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
         seconds = time.monotonic() - self._began
         print(f"epoch {trainer.current_epoch + 1}{of}  {metrics}  {seconds:.0f} s", flush=True)
 

@@ -3,7 +3,11 @@
 import logging
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 try:
     from lightning.pytorch import LightningDataModule, Trainer
@@ -13,9 +17,9 @@ except ModuleNotFoundError as error:
     raise ImportError("training needs Lightning: pip install 'spikeseq[train]'") from error
 
 from .callbacks import EpochLines, PredictionFile
+from .energy import audit, energy
 from .training import SequenceTask
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
 LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": "spikeseq"}}
 
 
@@ -34,11 +38,13 @@ class RunCLI(LightningCLI):
 
     `model` are SequenceTask's arguments, `data` is a data module by class_path. `checkpoint` are ModelCheckpoint's:
     by default the best by validation accuracy and the last are kept. Logs go to CSV files under runs/. On a terminal
-    there is a progress bar, otherwise one line an epoch.
+    there is a progress bar, otherwise one line an epoch. With run=False nothing runs, there is no subcommand, and
+    `--ckpt_path` is a key beside the others.
     """
 
     def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
         _quieten()
+        self._checkpoint_key = not run
         super().__init__(
             SequenceTask,
             LightningDataModule,
@@ -53,6 +59,8 @@ class RunCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        if self._checkpoint_key:
+            parser.add_argument("--ckpt_path", type=str, required=True, help="A checkpoint of this model.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
             {
@@ -79,6 +87,25 @@ class RunCLI(LightningCLI):
             callbacks.append(TQDMProgressBar())  # one line; Lightning's other bar wraps on 80 columns
         self.trainer_defaults["callbacks"] = callbacks
         return super().instantiate_trainer(**kwargs)
+
+
+def energy_command(arguments: list[str]) -> None:
+    """Print the energy report and the spike-driven audit of a checkpoint on the first test batch."""
+    cli = RunCLI(arguments, run=False)
+    path = Path(cli.config["ckpt_path"])
+    if not path.is_file():
+        raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, found nothing at {path}")
+    cli.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    batch = first_test_batch(cli.datamodule)
+    print(energy(cli.model.model, batch), audit(cli.model.model, batch), sep="\n\n")
+
+
+def first_test_batch(data: LightningDataModule) -> Tensor | tuple[Tensor, Tensor]:
+    """What a model takes of the first test batch: x, or (x, lengths)."""
+    data.prepare_data()
+    data.setup("test")
+    *inputs, _ = next(iter(data.test_dataloader()))
+    return inputs[0] if len(inputs) == 1 else (inputs[0], inputs[1])
 
 
 def _quieten() -> None:

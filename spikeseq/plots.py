@@ -22,14 +22,14 @@ def raster(spikes: Tensor | Mapping[str, Tensor], title: str = "") -> Figure:
     """Spikes over time, one row of dots a neuron.
 
     spikes: [time, width], binary or integer, or several layers by name, drawn one above the other on one time axis.
-    Integer spikes are darker where they are larger. The label of each panel gives the mean spikes a step.
+    Integer spikes are darker where they are larger. Beside each panel stands its mean rate.
     """
-    layers = dict(spikes) if isinstance(spikes, Mapping) else {"neuron": spikes}
+    layers = dict(spikes) if isinstance(spikes, Mapping) else {"": spikes}
     if not layers:
         raise ValueError("raster: expected at least one layer of spikes, got none")
     for name, layer in layers.items():
         if layer.ndim != 2:
-            raise ValueError(f"raster: expected spikes [time, width] for {name!r}, got {list(layer.shape)}")
+            raise ValueError(f"raster: expected spikes [time, width], got {list(layer.shape)} {name}".rstrip())
     figure = _figure(7.2, 0.6 + 1.7 * len(layers))
     axes = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, layer) in zip(axes, layers.items(), strict=True):
@@ -40,9 +40,10 @@ def raster(spikes: Tensor | Mapping[str, Tensor], title: str = "") -> Figure:
         axis.scatter(time, neuron, s=_dot(values.shape[0]), c=colours or None, marker="|", linewidths=0.9)
         axis.set_xlim(-0.5, values.shape[0] - 0.5)
         axis.set_ylim(-1, values.shape[1])
-        axis.set_ylabel(f"{name}\nneuron")
+        axis.set_ylabel("neuron")
+        axis.set_title(name, loc="left", fontsize=8)
         rate = float(values.mean()) if values.numel() else 0.0
-        axis.text(1.01, 0.5, f"{rate:.3f}\nspikes/step", transform=axis.transAxes, va="center", color=GREY, fontsize=8)
+        axis.text(1.01, 0.5, f"{rate:.3f} spikes\na neuron\nand step", transform=axis.transAxes, va="center", color=GREY, fontsize=8)
         _bare(axis)
     axes[-1].set_xlabel("time (steps)")
     _title(figure, title)

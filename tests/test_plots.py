@@ -23,8 +23,8 @@ def test_raster_draws_each_spike_at_its_step_and_neuron(tmp_path):
 def test_raster_of_layers_has_one_panel_each_and_shows_rates():
     layers = {"first": torch.ones(5, 3), "silent": torch.zeros(5, 3), "integer": torch.full((5, 3), 4)}
     figure = raster(layers)
-    assert [a.get_ylabel().split("\n")[0] for a in figure.axes] == list(layers)
-    assert [a.texts[0].get_text().split("\n")[0] for a in figure.axes] == ["1.000", "0.000", "4.000"]
+    assert [a.get_title(loc="left") for a in figure.axes] == list(layers)
+    assert [a.texts[0].get_text().split()[0] for a in figure.axes] == ["1.000", "0.000", "4.000"]
 
 
 def test_integer_spikes_are_darker_where_larger():
