@@ -1,0 +1,40 @@
+# make demo: train a spiking network on handwritten digits, about a minute.   make test: checks and tests.
+# PYTHON chooses the interpreter of the virtual environment. Where it already has a torch of its own, that one is used.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KERNELS := hatch_build.py $(wildcard spikeseq/ops/native/*.c spikeseq/ops/native/*.h) spikeseq/ops/native/build.py
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m spikeseq demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) build dist spikeseq/ops/native/*.so
+
+# A torch that the machine came with (for its GPU, say) is kept: the environment sees it and nothing may replace it.
+# (A torch in another virtual environment cannot be seen from here, so that does not count.)
+$(VENV)/torch: constraints.txt
+	if $(PYTHON) -c 'import sys, torch; sys.exit(sys.prefix != sys.base_prefix)' 2>/dev/null; \
+	then $(PYTHON) -m venv --system-site-packages $(VENV); else $(PYTHON) -m venv $(VENV); fi
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install $$(grep '^torch==' constraints.txt)
+	{ $(BIN)/python -c 'import torch; print("torch==" + torch.__version__)'; grep -v '^torch==' constraints.txt; } > $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml $(KERNELS)
+	$(BIN)/python -m pip install --quiet -c $(VENV)/torch -e '.[train]'
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c $(VENV)/torch --group dev
+	touch $@
