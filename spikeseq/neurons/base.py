@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
 from ..ops.checks import choice, shape_of
-from ..ops.operations import OUTPUTS
+from ..ops.spiking import OUTPUTS
 
 State: TypeAlias = Any  # a tensor or a tuple of tensors, each [batch, ...]; never kept inside the module
 _BY_NAME: dict[str, Callable[[], Surrogate]] = {"atan": atan, "rect": rect, "sigmoid": sigmoid, "triangle": triangle}

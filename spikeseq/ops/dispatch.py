@@ -33,6 +33,7 @@ class Request:
     varying: bool = False
     complex_state: bool = False
     levels: int | None = None
+    by_channel: bool = True  # the threshold is one number, or one a channel
 
 
 class BackendError(RuntimeError):
@@ -64,7 +65,7 @@ class Backend:
 
 
 REGISTRY: dict[str, Backend] = {
-    "reference": Backend(reference, lambda request: None, "the definition: a plain torch loop, never chosen by auto"),
+    "reference": Backend(reference, lambda _request: None, "the definition: a plain torch loop, never chosen by auto"),
     "torch": Backend(scan, _torch_refuses, "any device and dtype"),
     "native": Backend(native, native.refuses, "C kernels: CPU, float32", native.missing),
     "fft": Backend(fft, _fft_refuses, "the papers' form, never chosen by auto"),

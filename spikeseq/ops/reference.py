@@ -1,8 +1,8 @@
 """The definition of every operation: a plain loop over time, differentiated by torch.
 
 Every other backend is held to these functions: outputs, final state and every gradient. They take arguments that the
-door (`operations.py`) has checked and brought to one form: `x` [batch, time, width]; `decay`, `gain`, `threshold`,
-`rho` [width]; `state` [batch, width]; `starts` bool [batch, time] or None.
+door (`linear.py`, `spiking.py`) has checked and brought to one form: `x` [batch, time, width]; `decay`, `gain`,
+`threshold`, `rho` [width]; `state` [batch, width]; `starts` bool [batch, time] or None.
 
 Arithmetic is written in the order in which the native kernels do it (product, product, sum; no fused multiply-add),
 so that the two agree bit for bit where both run in float32.
@@ -100,9 +100,7 @@ def dsn(
     return (fire(membrane, threshold, surrogate, strict) if output == "spikes" else membrane), state
 
 
-def sliding(
-    x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, starts: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def sliding(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     """`y_t = bias + sum_j weight[:, j] * x_{t-j}`; the state is the last k-1 inputs, oldest first."""
     history = _rows(state)
     outputs = []
@@ -125,3 +123,8 @@ def conv_dsn(
     """DSN whose gate is the causal convolution of its input."""
     gate, history = sliding(x, weight, bias, history, starts)
     return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history
+
+
+def spike(membrane: Tensor, threshold: Tensor, surrogate: Surrogate, strict: bool) -> tuple[Tensor, Tensor]:
+    """Spikes, and a tensor that is finite only if every membrane was."""
+    return fire(membrane, threshold, surrogate, strict), membrane

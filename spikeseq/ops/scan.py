@@ -89,10 +89,8 @@ class _LinearScan(torch.autograd.Function):
     def backward(ctx, *grads: Tensor):
         decay, state, states = ctx.saved_tensors
         conj = decay.conj().resolve_conj()
-        if conj.ndim == 1:
-            ahead = conj
-        else:  # step t hears of step t+1 through the decay of step t+1
-            ahead = torch.cat([conj[:, 1:], torch.zeros_like(conj[:, :1])], 1).flip(1)
+        # step t hears of step t+1 through the decay of step t+1
+        ahead = conj if conj.ndim == 1 else torch.cat([conj[:, 1:], torch.zeros_like(conj[:, :1])], 1).flip(1)
         adjoint = scan_states(grads[0].flip(1), ahead, torch.zeros_like(state)).flip(1)
         first = conj if conj.ndim == 1 else conj[:, 0]
         grad_decay = None
@@ -138,8 +136,8 @@ class _ResetScan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        drive, decay, threshold, rho, state, keep, membranes, spikes, states = ctx.saved_tensors
-        surrogate, reset, strict, output = ctx.options
+        drive, decay, threshold, _, state, keep, membranes, spikes, states = ctx.saved_tensors
+        surrogate, reset, _, output = ctx.options
         if torch.is_grad_enabled():
             return _reset_scan_again(ctx, grads)
         h = grads[0]
@@ -249,3 +247,8 @@ def conv_dsn(
     """DSN whose gate is the causal convolution of its input."""
     gate, history = sliding(x, weight, bias, history, starts)
     return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history
+
+
+def spike(membrane: Tensor, threshold: Tensor, surrogate: Surrogate, strict: bool) -> tuple[Tensor, Tensor]:
+    """Spikes, and a tensor that is finite only if every membrane was."""
+    return fire(membrane, threshold, surrogate, strict), membrane

@@ -25,7 +25,7 @@ KINDS: tuple[Kind, ...] = ("atan", "rect", "sigmoid", "triangle", "integer")
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A spike function: `kind` names the formula (see the module's table), `parameter` is its alpha, width or levels."""
+    """A spike function: `kind` names the formula (see the module's table), `parameter` its alpha, width or levels."""
 
     kind: Kind
     parameter: float
@@ -36,7 +36,9 @@ class Surrogate:
         if not (math.isfinite(self.parameter) and self.parameter > 0):
             raise ValueError(f"surrogate {self.kind}: expected a finite parameter > 0, got {self.parameter}")
         if self.kind == "integer" and not (self.parameter == int(self.parameter) and 1 <= self.parameter <= 2**20):
-            raise ValueError(f"integer spikes: expected levels to be a whole number from 1 to 2^20, got {self.parameter}")
+            raise ValueError(
+                f"integer spikes: expected levels to be a whole number from 1 to 2^20, got {self.parameter}"
+            )
 
     @property
     def levels(self) -> int | None:

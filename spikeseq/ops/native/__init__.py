@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from . import library
-from .autograd import conv_dsn as conv_dsn
-from .autograd import dsn as dsn
-from .autograd import lif as lif
-from .autograd import linear_scan as linear_scan
-from .autograd import prf as prf
-from .autograd import sliding as sliding
+from .gated import conv_dsn as conv_dsn
+from .gated import dsn as dsn
+from .linear import linear_scan as linear_scan
+from .linear import sliding as sliding
+from .membranes import lif as lif
+from .membranes import prf as prf
+from .membranes import spike as spike
 
 
 def missing() -> str | None:
@@ -31,6 +32,8 @@ def refuses(request: Any) -> str | None:
     """Why this request cannot be served, or None."""
     if request.device.type != "cpu" or request.dtype != torch.float32:
         return f"it runs float32 on a CPU, not {request.dtype} on {request.device}"
+    if not request.by_channel:
+        return "its thresholds are one number or one a channel"
     if not request.detach_reset:
         return "the gradient through the reset is an option of 'reference' only"
     if request.varying and request.complex_state:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LIBRARY = "_kernels.so"
-FLAGS = "-O3 -std=gnu11 -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -pthread".split()
+FLAGS = ["-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-pthread"]
 # Without fused multiply-add the kernels round as the reference does, so that the two agree bit for bit.
 CONTRACT = {"kernels": "-ffp-contract=off", "gated": "-ffp-contract=fast"}
 X86 = {

@@ -58,7 +58,14 @@ CALLS: dict[str, type[ctypes.Structure]] = {
         pointers="x weight bias state grad_out reach out grad_x grad_state grad_weight grad_bias",
     ),
 }  # fmt: skip
-KERNELS = {"lif": "lif", "prf": "prf", "dsn": "dsn", "varying_scan": "scan", "complex_scan": "scan", "sliding": "sliding"}
+KERNELS = {
+    "lif": "lif",
+    "prf": "prf",
+    "dsn": "dsn",
+    "varying_scan": "scan",
+    "complex_scan": "scan",
+    "sliding": "sliding",
+}
 
 
 @cache

@@ -1,10 +1,4 @@
-"""The public operations: checked at the door, served by the chosen backend.
-
-Every operation takes `x` [batch, time, width], an optional `state` from the call before and an optional bool `starts`
-[batch, time] (True: step t begins a new episode with a fresh state), and returns the output and the state to carry on
-with; gradients flow through both. float32, float64, bfloat16 and float16 inputs; the state is float32 or wider, the
-output has the input's dtype. NaN and infinity raise ValueError on a CPU. Units: time in steps.
-"""
+"""The public operations that spike; the conventions are those of `linear.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +7,7 @@ from torch import Tensor
 
 from . import checks
 from .dispatch import Request, choose
-from .surrogate import Surrogate, atan, fire, integer
+from .surrogate import Surrogate, atan, integer
 
 OUTPUTS = ("spikes", "membrane")
 
@@ -25,43 +19,15 @@ def spike(
 
     `membrane` may have any shape; `threshold` broadcasts against it.
     """
-    if not membrane.is_floating_point():
-        raise TypeError(f"spike: expected a floating membrane, got {checks.shape_of(membrane)}")
-    checks.finite("spike", "membrane", membrane, axes="index")
-    threshold = torch.as_tensor(threshold, dtype=membrane.dtype, device=membrane.device)
-    return fire(membrane, threshold, surrogate, strict)
-
-
-def linear_scan(
-    x: Tensor, decay: Tensor | float, state: Tensor | None = None, starts: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """`z_t = decay_t * z_{t-1} + x_t`: the leaky integrator, real or complex.
-
-    x: [batch, time, width], real or complex. decay: scalar, [width] or [batch, time, width], real or complex.
-    state: [batch, width], complex where decay is. Returns membrane [batch, time, width] and state [batch, width].
-    """
-    checks.sequence("linear_scan", x, allow_complex=True)
-    decay = torch.as_tensor(decay, device=x.device)
-    if x.is_complex() and not decay.is_complex():
-        decay = decay.to(checks.complex_of(checks.compute_dtype(x)))
-    real = checks.compute_dtype(x)
-    dtype = checks.complex_of(real) if decay.is_complex() else real
-    if decay.ndim == 3:
-        if decay.shape != x.shape or decay.device != x.device:
-            raise ValueError(
-                f"linear_scan: expected a time-varying decay like x {checks.shape_of(x)}, got {checks.shape_of(decay)}"
-            )
-        decay = decay.to(dtype)
-    else:
-        decay = checks.per_channel("linear_scan", "decay", decay, x, dtype)
-    begin = checks.state_like("linear_scan", state, (x.shape[0], x.shape[2]), x, dtype)
-    starts = checks.start_mask("linear_scan", starts, x)
-    run = choose(Request("linear_scan", x.device, real, starts=starts is not None, varying=decay.ndim == 3,
-                         complex_state=dtype.is_complex))  # fmt: skip
-    values = x if x.is_complex() else x.to(real)
-    membrane, end = run.linear_scan(values, decay, begin, starts)
-    checks.finite_run("linear_scan", end, x=x, decay=decay)
-    return membrane if dtype.is_complex else membrane.to(x.dtype), end
+    if not isinstance(membrane, Tensor) or membrane.dtype not in checks.FLOATING or membrane.numel() == 0:
+        raise TypeError(f"spike: expected a floating, non-empty membrane, got {checks.shape_of(membrane)}")
+    dtype = checks.compute_dtype(membrane)
+    threshold = torch.as_tensor(threshold, dtype=dtype, device=membrane.device)
+    by_channel = membrane.ndim > 0 and threshold.shape in ((), (1,), membrane.shape[-1:])
+    run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel))
+    spikes, witness = run.spike(membrane.to(dtype), threshold, surrogate, strict)
+    checks.finite_run("spike", witness, membrane=membrane)
+    return spikes.to(membrane.dtype)
 
 
 def lif(
@@ -188,30 +154,6 @@ def dsn(
     out, end = run.dsn(x.to(dtype), gate.to(dtype), tau, threshold, begin, starts, surrogate, strict, output)
     checks.finite_run("dsn", end, x=x, gate=gate)
     return out.to(x.dtype), end
-
-
-def sliding(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | float | None = None,
-    state: Tensor | None = None,
-    starts: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Causal depthwise convolution, `y_t = bias + sum_{j<k} weight[:, j] * x_{t-j}`, over the last k inputs.
-
-    x: [batch, time, width]; weight: [width, k], lag 0 first; bias: None, scalar or [width]. state:
-    [batch, k-1, width], the last k-1 inputs, oldest first, zeros at the beginning and after a start.
-    """
-    checks.sequence("sliding", x)
-    checks.lag_weights("sliding", weight, x)
-    dtype = checks.compute_dtype(x)
-    offset = checks.per_channel("sliding", "bias", 0.0 if bias is None else bias, x, dtype)
-    begin = checks.state_like("sliding", state, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
-    starts = checks.start_mask("sliding", starts, x)
-    run = choose(Request("sliding", x.device, dtype, starts=starts is not None))
-    checks.finite("sliding", "x", x)
-    y, end = run.sliding(x.to(dtype), weight.to(dtype), offset, begin, starts)
-    return y.to(x.dtype), end
 
 
 def conv_dsn(
