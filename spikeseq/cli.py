@@ -66,7 +66,6 @@ class RunCLI(LightningCLI):
             {
                 "checkpoint.monitor": "val_accuracy",
                 "checkpoint.mode": "max",
-                "checkpoint.save_last": True,
                 "checkpoint.filename": "epoch{epoch}-val_accuracy{val_accuracy:.4f}",
                 "checkpoint.auto_insert_metric_name": False,
             }
@@ -79,6 +78,9 @@ class RunCLI(LightningCLI):
             callbacks.append(PredictionFile())
         if config["logger"] is not False and self.subcommand == "fit":
             callbacks.append(LearningRateMonitor("epoch"))
+        if config["enable_checkpointing"] is not False:
+            # ModelCheckpoint's own save_last is the last *best* one, which is not where a run should resume.
+            callbacks.append(ModelCheckpoint(filename="last", enable_version_counter=False))
         wanted = config["enable_progress_bar"] is not False
         if wanted and not sys.stdout.isatty():
             kwargs["enable_progress_bar"] = False
@@ -116,6 +118,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended to run", UserWarning)
     # Lightning's own use of a name that torch has deprecated.
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
+    # A run that reads another run's checkpoint writes into a folder of its own.
+    warnings.filterwarnings("ignore", "The dirpath has changed from", UserWarning)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
 
 

@@ -1,6 +1,8 @@
 """`python -m spikeseq demo`: train a small network, test its best checkpoint once, and show what it does."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -47,10 +49,13 @@ def layer_spikes(model: nn.Module, batch: Tensor | tuple[Tensor, Tensor]) -> dic
     spikes: dict[str, Tensor] = {}
     layers = {name: m for name, m in model.named_modules() if isinstance(m, (Neuron, SpatialNeuron))}
 
-    def keep(name: str, output: Tensor | tuple[Tensor, object]) -> None:
-        spikes[name] = (output[0] if isinstance(output, tuple) else output)[0]
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            spikes[name] = (output[0] if isinstance(output, tuple) else output)[0]
 
-    hooks = [m.register_forward_hook(lambda _m, _x, out, name=name: keep(name, out)) for name, m in layers.items()]
+        return hook
+
+    hooks = [module.register_forward_hook(keep(name)) for name, module in layers.items()]
     first = tuple(t[:1] for t in (batch if isinstance(batch, tuple) else (batch,)))
     training = model.training
     try:

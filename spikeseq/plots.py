@@ -43,7 +43,8 @@ def raster(spikes: Tensor | Mapping[str, Tensor], title: str = "") -> Figure:
         axis.set_ylabel("neuron")
         axis.set_title(name, loc="left", fontsize=8)
         rate = float(values.mean()) if values.numel() else 0.0
-        axis.text(1.01, 0.5, f"{rate:.3f} spikes\na neuron\nand step", transform=axis.transAxes, va="center", color=GREY, fontsize=8)
+        text = f"{rate:.3f} spikes\na neuron\nand step"
+        axis.text(1.01, 0.5, text, transform=axis.transAxes, va="center", color=GREY, fontsize=8)
         _bare(axis)
     axes[-1].set_xlabel("time (steps)")
     _title(figure, title)

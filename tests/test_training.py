@@ -44,7 +44,8 @@ def test_each_parameter_is_in_the_group_it_belongs_to():
     found = {key: {names[id(p)] for p in group["params"]} for key, group in groups.items()}
 
     assert sorted(n for part in found.values() for n in part) == sorted(names.values())
-    owned = {f"{m}.{p}" for m, mod in model.named_modules() if isinstance(mod, Neuron) for p, _ in mod.named_parameters()}
+    neurons = {name: module for name, module in model.named_modules() if isinstance(module, Neuron)}
+    owned = {f"{name}.{p}" for name, module in neurons.items() for p, _ in module.named_parameters()}
     assert found["neurons"] == owned
     assert {n.rsplit(".", 1)[-1] for n in owned} == {"log_dt", "log_theta", "log_tau"}
     assert all(model.get_parameter(n).ndim >= 2 for n in found["decay"])

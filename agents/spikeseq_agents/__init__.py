@@ -4,7 +4,7 @@ It will hold policies and features extractors of spikeseq's neurons for PPO and 
 carried across steps and reset at episode boundaries.
 """
 
-try:
-    import stable_baselines3 as _stable_baselines3  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ImportError("spikeseq_agents needs Stable-Baselines3: pip install 'spikeseq[rl]'") from error
+from importlib.util import find_spec
+
+if find_spec("stable_baselines3") is None:
+    raise ImportError("spikeseq_agents needs Stable-Baselines3: pip install 'spikeseq[rl]'")

@@ -3,7 +3,7 @@
 It will hold a forecaster and a classifier with sktime's interface and a GluonTS estimator, on spikeseq's backbones.
 """
 
-try:
-    import sktime as _sktime  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ImportError("spikeseq_forecasting needs sktime and GluonTS: pip install 'spikeseq[forecasting]'") from error
+from importlib.util import find_spec
+
+if find_spec("sktime") is None:
+    raise ImportError("spikeseq_forecasting needs sktime and GluonTS: pip install 'spikeseq[forecasting]'")

@@ -72,7 +72,7 @@ class SequentialMNIST(MemoryData):
 def permutation(seed: int) -> Tensor:
     """psMNIST's pixel order, int64 [784]: `x_permuted[t] = x[order[t]]`. The same on every machine."""
     # RandomState's stream is frozen by NumPy's policy; torch.randperm's is not.
-    order = np.random.RandomState(seed).permutation(SIDE * SIDE)  # noqa: NPY002
+    order = np.random.RandomState(seed).permutation(SIDE * SIDE)
     return torch.from_numpy(order.astype(np.int64))
 
 

@@ -30,7 +30,8 @@ def test_pixels_come_row_by_row():
     data.setup()
     assert data.splits is not None
     x, y = data.splits.test[0]
-    images, labels = load_digits().images, load_digits().target
+    bundled = load_digits()
+    images, labels = bundled["images"], bundled["target"]  # type: ignore[call-overload, index] (a dict-like Bunch)
     assert any((images[i] == 16 * x.reshape(8, 8).numpy()).all() and labels[i] == y for i in range(len(images)))
 
 
