@@ -50,6 +50,8 @@ TIMES = st.one_of(st.sampled_from([1, 2, 7, 8, 9, 16, 31, 32, 33, 63, 64, 65]), 
 WIDTHS = st.one_of(st.sampled_from([1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 64, 65]), st.integers(1, 70))
 OUTPUTS = st.sampled_from(["spikes", "membrane"])
 SEEDS = st.integers(0, 2**31)
+# few, because the laws run for each configuration on each backend; --hypothesis-profile=hunt draws as many as it says
+examples = settings() if settings.get_current_profile_name() == "hunt" else settings(max_examples=6)
 
 
 def pairs(fft: bool) -> list:
@@ -88,7 +90,7 @@ def draw(data: st.DataObject, config: str, backend: str) -> tuple[Neuron, Tensor
 
 
 @pytest.mark.parametrize(("config", "backend"), pairs(fft=True))
-@settings(max_examples=6)
+@examples
 @given(data=st.data())
 def test_parallel_equals_steps(config: str, backend: str, data: st.DataObject) -> None:
     need(backend)
@@ -99,7 +101,7 @@ def test_parallel_equals_steps(config: str, backend: str, data: st.DataObject) -
 
 
 @pytest.mark.parametrize(("config", "backend"), pairs(fft=True))
-@settings(max_examples=5)
+@examples
 @given(data=st.data())
 def test_cut_anywhere(config: str, backend: str, data: st.DataObject) -> None:
     need(backend)
@@ -122,7 +124,7 @@ def start_masks(draw: st.DrawFn, batch: int, time: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("config", "backend"), pairs(fft=False))
-@settings(max_examples=5)
+@examples
 @given(data=st.data())
 def test_starts_equal_fresh_states(config: str, backend: str, data: st.DataObject) -> None:
     need(backend)
@@ -150,7 +152,7 @@ def test_steps_with_starts(config: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize(("config", "backend"), pairs(fft=True))
-@settings(max_examples=4)
+@examples
 @given(data=st.data())
 def test_causal(config: str, backend: str, data: st.DataObject) -> None:
     need(backend)
@@ -161,7 +163,7 @@ def test_causal(config: str, backend: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(("config", "backend"), pairs(fft=True))
-@settings(max_examples=4)
+@examples
 @given(data=st.data())
 def test_rows_and_channels_are_independent(config: str, backend: str, data: st.DataObject) -> None:
     need(backend)
@@ -173,7 +175,7 @@ def test_rows_and_channels_are_independent(config: str, backend: str, data: st.D
 
 
 @pytest.mark.parametrize(("config", "backend"), [p for p in pairs(fft=True) if p.values[1] != "reference"])
-@settings(max_examples=8)
+@examples
 @given(data=st.data())
 def test_every_backend_gives_the_reference(config: str, backend: str, data: st.DataObject) -> None:
     need(backend)
@@ -190,7 +192,7 @@ def test_every_backend_gives_the_reference(config: str, backend: str, data: st.D
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-@settings(max_examples=4)
+@examples
 @given(data=st.data())
 def test_bfloat16_is_float32_rounded_at_the_end(config: str, data: st.DataObject) -> None:
     """bf16 in -> bf16 out; the state and everything in between is float32."""

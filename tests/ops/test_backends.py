@@ -299,6 +299,9 @@ def test_gradients(isa: str, size: tuple[int, int, int], surrogate: ops.Surrogat
     for i, (call, given) in enumerate(calls):
         got, wanted = both(lambda: gradients(call, *given))  # noqa: B023
         for j, (g, w) in enumerate(zip(got, wanted, strict=True)):
+            assert g.shape == w.shape
+            if w.numel() == 0:  # the history of a kernel of one lag
+                continue
             error = (g - w).abs().max().item()
             assert error <= 1e-4 * (1 + w.abs().max().item()), f"call {i}, result {j}: off by {error}"
 

@@ -202,7 +202,7 @@ def test_conv_dsn() -> None:
         ops.conv_dsn(X, weight, state=(torch.zeros(2, 3), torch.zeros(2, 2, 3)))
     with pytest.raises(ValueError, match=r"conv_dsn: expected state \(2, 3\) .*got \(4, 3\)"):
         ops.conv_dsn(X, weight, state=(torch.zeros(4, 3), torch.zeros(2, 3, 3)))
-    with pytest.raises(ValueError, match=r"conv_dsn: expected weight \[width = 3, lags >= 1\], got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"conv_dsn: expected weight \[width = 3, lags >= 1\].*, got \(4, 3\)"):
         ops.conv_dsn(X, torch.ones(4, 3))
     with pytest.raises(ValueError, match=r"conv_dsn: expected tau > 0"):
         ops.conv_dsn(X, weight, tau=0.0)
@@ -250,9 +250,9 @@ def test_options() -> None:
         ops.lif(X, torch.tensor(0.9j))
     with pytest.raises(ValueError, match=r"linear_scan: expected a time-varying decay like x .*got \(2, 4, 3\)"):
         ops.linear_scan(X, torch.zeros(2, 4, 3))
-    with pytest.raises(ValueError, match=r"sliding: expected weight \[width = 3, lags >= 1\], got \(3, 0\)"):
+    with pytest.raises(ValueError, match=r"sliding: expected weight \[width = 3, lags >= 1\].*, got \(3, 0\)"):
         ops.sliding(X, torch.zeros(3, 0))
-    with pytest.raises(ValueError, match=r"sliding: expected weight \[width = 3, lags >= 1\], got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"sliding: expected weight \[width = 3, lags >= 1\].*, got \(2, 3\)"):
         ops.sliding(X, torch.zeros(2, 3))
     with pytest.raises(TypeError, match=r"spike: expected a floating.* membrane, got .*int64"):
         ops.spike(torch.zeros(3, dtype=torch.int64))
