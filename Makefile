@@ -29,7 +29,7 @@ $(VENV)/torch: constraints.txt
 	then $(PYTHON) -m venv --system-site-packages $(VENV); else $(PYTHON) -m venv $(VENV); fi
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install $$(grep '^torch==' constraints.txt)
-	{ $(BIN)/python -c 'import torch; print("torch==" + torch.__version__)'; grep -v '^torch==' constraints.txt; } > $@
+	{ $(BIN)/python -c 'from importlib.metadata import version; print("torch==" + version("torch"))'; grep -v '^torch==' constraints.txt; } > $@
 
 $(VENV)/installed: $(VENV)/torch pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet -c $(VENV)/torch -e '.[train]'

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .blocks import SpatialNeuron
@@ -21,6 +22,7 @@ def demo_command(arguments: list[str]) -> None:
         if not CONFIG.is_file():
             raise FileNotFoundError(f"{CONFIG} is missing: run the demo in a checkout of spikeseq, or give --config")
         arguments = ["--config", str(CONFIG), *arguments]
+    torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
     cli = RunCLI(["fit", *arguments])
     folder = Path(cli.trainer.log_dir or cli.trainer.default_root_dir)
     best = cli.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr] (RunCLI adds it)
