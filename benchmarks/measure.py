@@ -62,7 +62,8 @@ def times(plan: Plan, part: str, case: Case, shape: Shape, refused: dict[str, st
     """Rows of the roofs and of each method on one shape, all in the same rounds. refused: method -> why it is left out.
 
     `ratio` is the method's time over that of `x.clone()` on the same shape: 1 is the cost of reading the input once and
-    writing a fresh tensor once.
+    writing a fresh tensor once. `ratio_warm` is the same over a copy into warm memory: unlike clone it asks for no new
+    pages, whose price depends on what the allocator and the machine did before. ms_least, ms_most: the spread.
     """
     torch.manual_seed(0)
     x = torch.randn(shape).mul_(case.scale)
@@ -75,7 +76,7 @@ def times(plan: Plan, part: str, case: Case, shape: Shape, refused: dict[str, st
         ways = timing.passes(method, method.build(shape), x)
         tasks |= {(method.name, measure): way for measure, way in ways.items()}
     taken = timing.interleaved(tasks, plan.rounds, plan.seconds, plan.threads, f"{case.name}, {shape}")
-    roof = timing.summary(taken["clone", "forward"], plan.threads)
+    fresh, warm = (timing.summary(taken[roof, "forward"], plan.threads) for roof in ("clone", "copy_"))
     for (name, measure), seconds in taken.items():
         spent = timing.summary(seconds, plan.threads)
         if name in timing.ROOF_BYTES:
@@ -83,21 +84,32 @@ def times(plan: Plan, part: str, case: Case, shape: Shape, refused: dict[str, st
         else:
             moved = case.forward_bytes if measure == "forward" else case.both_bytes
         yield _row(
-            part, case.name, name, shape, measure, ratio=spent / roof, ms=1e3 * spent,
-            gb_s=moved * shape.elements / spent / 1e9, rounds=len(seconds),
+            part,
+            case.name,
+            name,
+            shape,
+            measure,
+            ratio=spent / fresh,
+            ratio_warm=spent / warm,
+            ms=1e3 * spent,
+            ms_least=1e3 * min(seconds),
+            ms_most=1e3 * max(seconds),
+            gb_s=moved * shape.elements / spent / 1e9,
+            rounds=len(seconds),
             statistic="median thread time" if plan.threads == 1 else "minimum wall",
-        )  # fmt: skip
+        )
 
 
 def _sweep(plan: Plan, name: str, bar: tqdm) -> Iterator[Row]:
     """Times over growing T; a method is left out where its time at half the length foretells more than the limit."""
     history: dict[str, list[float]] = {}
     for shape in plan.sweep:
-        refused = {
-            method: f"would take about {predicted(past):.0f} s a pass, the limit is {plan.limit:g} s"
-            for method, past in history.items()
-            if predicted(past) > plan.limit
-        }
+        refused = {}
+        for method, past in history.items():
+            ahead = predicted(past)
+            if ahead > plan.limit:
+                refused[method] = f"would take about {ahead:.0f} s a pass, the limit is {plan.limit:g} s"
+                past.append(ahead)
         for row in times(plan, "sweep", CASES[name], shape, refused):
             if row["measure"] == "forward+backward" and "ms" in row:
                 history.setdefault(row["method"], []).append(row["ms"] / 1e3)

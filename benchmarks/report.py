@@ -13,10 +13,11 @@ from benchmarks.timing import ROOF_BYTES
 Row = dict[str, Any]
 READING = """\
 "x clone" is the time over that of `x.clone()` in the same interleaved rounds: 1 is reading the input once and writing a
-fresh tensor once. Forward builds the graph that training needs; both columns include giving memory back. GB/s counts
-the bytes that must move (x and output; backward x and two gradients), not those that a method does move. Peak memory is
-that of forward + backward beyond input, upstream gradient and parameters, over the input's bytes: output and input
-gradient alone make 2."""
+fresh tensor once. "x copy_" is the time over a copy into warm memory, which asks for no new pages; what pages cost
+depends on what the allocator, and a virtual machine's host, did before. Forward builds the graph that training needs;
+all columns include giving memory back. GB/s counts the bytes that must move (x and output; backward x and two
+gradients), not those that a method does move. Peak memory is that of forward + backward beyond input, upstream gradient
+and parameters, over the input's bytes: output and input gradient alone make 2."""
 
 
 def read(path: Path) -> list[Row]:
@@ -57,15 +58,14 @@ def _pick(row: Row | None, field: str, form: str = ".3g") -> str:
 
 def times_table(rows: list[Row]) -> str:
     """Forward and forward + backward of every method, one shape, one allocator. Skipped methods have dashes."""
-    head = ["case", "method", "forward, x clone", "forward + backward, x clone", "forward, ms", "both, ms",
-            "forward, GB/s", "both, GB/s"]  # fmt: skip
+    columns = [f"{what}, {unit}" for unit in ("x clone", "x copy_", "ms", "GB/s") for what in ("forward", "both")]
     body = []
     for case, method in _unique(rows, "case", "method"):
         mine = {row["measure"]: row for row in rows if (row["case"], row["method"]) == (case, method)}
         one, both = mine.get("forward"), mine.get("forward+backward")
-        cells = [_pick(row, field) for field in ("ratio", "ms", "gb_s") for row in (one, both)]
+        cells = [_pick(row, field) for field in ("ratio", "ratio_warm", "ms", "gb_s") for row in (one, both)]
         body.append([case, f"*{method}*" if method in ROOF_BYTES else method, *cells])
-    return _table(head, body)
+    return _table(["case", "method", *columns], body)
 
 
 def sweep_table(rows: list[Row]) -> str:

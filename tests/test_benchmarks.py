@@ -33,8 +33,9 @@ def test_every_method_has_its_rows(rows):
     for row in rows:
         assert facts <= row.keys()
         if "ms" in row:
-            assert row["ms"] > 0
+            assert 0 < row["ms_least"] <= row["ms"] <= row["ms_most"]
             assert row["ratio"] > 0
+            assert row["ratio_warm"] > 0
             assert row["rounds"] == 3
             moved = 1e6 * row["gb_s"] * row["ms"] / (row["batch"] * row["time"] * row["width"])
             assert any(moved == pytest.approx(n) for n in (8, 12, 20, 32))  # bytes an element
@@ -51,6 +52,7 @@ def test_every_method_has_its_rows(rows):
 
 def test_clone_is_the_unit(rows):
     assert {row["ratio"] for row in rows if row["method"] == "clone"} == {1.0}
+    assert {row["ratio_warm"] for row in rows if row["method"] == "copy_"} == {1.0}
 
 
 def test_every_method_computes_its_case(rows):
