@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
-from ..ops.checks import choice, shape_of
+from ..ops.checks import choice, compute_dtype, sequence, shape_of
 from ..ops.spiking import OUTPUTS
 
 State: TypeAlias = Any  # a tensor or a tuple of tensors, each [batch, ...]; never kept inside the module
@@ -38,9 +38,13 @@ class Neuron(nn.Module, ABC):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if not isinstance(width, int) or width < 1:
+        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
             raise ValueError(f"{name}: expected width as a whole number >= 1, got {width!r}")
         choice(name, "output", output, OUTPUTS)
+        if levels is not None and (not isinstance(levels, int) or levels < 1):
+            raise ValueError(
+                f"{name}: expected levels as a whole number >= 1, or None for binary spikes, got {levels!r}"
+            )
         if levels is not None and surrogate is not None:
             raise ValueError(f"{name}: expected levels or surrogate, got both ({levels}, {surrogate})")
         if isinstance(surrogate, str):
@@ -73,11 +77,12 @@ class Neuron(nn.Module, ABC):
         spikes, state = self(x_t.unsqueeze(1), state)
         return spikes.squeeze(1), state
 
-    def _check_width(self, x: Tensor) -> None:
+    def _check_input(self, x: Tensor) -> None:
         if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[-1] != self.width:
             raise ValueError(
                 f"{type(self).__name__}: expected x [batch, time, width = {self.width}], got {shape_of(x)}"
             )
+        sequence(type(self).__name__, x)
 
     def _zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Zeros on the module's device; float64 for a float64 module, else float32."""
@@ -88,6 +93,10 @@ class Neuron(nn.Module, ABC):
         if dtype is not None and dtype.is_complex:
             real = torch.complex128 if wide else torch.complex64
         return torch.zeros(*shape, dtype=real, device=device)
+
+    def _widened(self, x: Tensor) -> Tensor:
+        """Arithmetic in front of an operation is done as inside it: in float32 or wider, whatever `x` is stored in."""
+        return x.to(compute_dtype(x))
 
     def extra_repr(self) -> str:
         parts = [str(self.width)]

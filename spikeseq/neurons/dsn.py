@@ -54,15 +54,18 @@ class DSN(Neuron):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
-        self._check_width(x)
+        self._check_input(x)
         options = {"surrogate": self.surrogate, "output": self.output}
         if self.decay == "conv":
             return ops.conv_dsn(x, self.weight, self.bias, self.tau, self.threshold, state, starts, **options)
+        wide = self._widened(x)
         if self.decay == "linear":
-            gate = nn.functional.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+            with torch.autocast(x.device.type, enabled=False):  # a bfloat16 gate would be too coarse a decay
+                gate = nn.functional.linear(wide, self.weight.to(wide.dtype), self.bias.to(wide.dtype))
         else:
-            gate = self.bias.to(x.dtype).expand_as(x)
-        return ops.dsn(x, gate, self.tau, self.threshold, state, starts, **options)
+            gate = self.bias.to(wide.dtype).expand_as(wide)
+        spikes, state = ops.dsn(wide, gate, self.tau, self.threshold, state, starts, **options)
+        return spikes.to(x.dtype), state
 
     def initial_state(self, batch: int) -> State:
         membrane = self._zeros(batch, self.width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -32,6 +33,7 @@ class LIF(Neuron):
     """
 
     decay_logit: Tensor
+    decay_values: Tensor
 
     def __init__(
         self,
@@ -57,28 +59,37 @@ class LIF(Neuron):
             raise ValueError(f"LIF: expected decay in [0, 1], got {decay}")
         if not threshold > 0:
             raise ValueError(f"LIF: expected threshold > 0, got {threshold}")
+        if reset == "hard" and self.levels not in (None, 1):
+            raise ValueError(
+                f"LIF: expected reset 'soft' or 'none' with integer spikes, got 'hard' with levels={levels}"
+            )
+        for name, number in (("rho", rho), ("input_gain", input_gain)):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"LIF: expected a finite {name}, got {number}")
         if train_decay:
             if not bool(((value > 0) & (value < 1)).all()):
                 raise ValueError(f"LIF: expected decay inside (0, 1) to train it, got {decay}")
             self.decay_logit = nn.Parameter(torch.logit(value.expand(width)).clone())
         else:
-            self.register_buffer("fixed_decay", value.clone())
+            self.register_buffer("decay_values", value.clone(), persistent=False)
         self.train_decay = train_decay
+        # one number is kept as Python's double too, so that a float64 run has all of it
+        self.fixed_decay = float(decay) if isinstance(decay, (int, float)) and not train_decay else None
         self.threshold, self.reset, self.rho, self.strict, self.input_gain = threshold, reset, rho, strict, input_gain
 
     @property
     def decay(self) -> Tensor:
-        """The leak per step: a scalar or [width]."""
-        return torch.sigmoid(self.decay_logit) if self.train_decay else self.get_buffer("fixed_decay")
+        """The leak per step: one number or [width]."""
+        return torch.sigmoid(self.decay_logit) if self.train_decay else self.decay_values
 
     def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
-        self._check_width(x)
-        if self.input_gain != 1.0:
-            x = x * self.input_gain
-        return ops.lif(
-            x, self.decay, self.threshold, state, starts,
+        self._check_input(x)
+        drive = x if self.input_gain == 1.0 else self._widened(x) * self.input_gain
+        spikes, state = ops.lif(
+            drive, self.decay if self.fixed_decay is None else self.fixed_decay, self.threshold, state, starts,
             reset=self.reset, rho=self.rho, strict=self.strict, surrogate=self.surrogate, output=self.output,
         )  # fmt: skip
+        return spikes.to(x.dtype), state
 
     def initial_state(self, batch: int) -> Tensor:
         return self._zeros(batch, self.width)

@@ -66,15 +66,15 @@ class PRF(Neuron):
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """The complex decay A and the input gain, each [width]."""
-        dt = self.log_dt.exp()
-        tau = self.log_tau.exp() if self.train_tau else self.tau
+        dt = self._widened(self.log_dt).exp()
+        tau = self._widened(self.log_tau).exp() if self.train_tau else self.tau
         leak = dt / tau
-        decay = torch.polar(torch.exp(-leak), dt * self.log_theta.exp())
+        decay = torch.polar(torch.exp(-leak), dt * self._widened(self.log_theta).exp())
         gain = dt if self.discretization == "euler" else -tau * torch.expm1(-leak)
         return decay, gain
 
     def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
-        self._check_width(x)
+        self._check_input(x)
         decay, gain = self.coefficients()
         return ops.prf(
             x, decay, gain, self.threshold, state, starts,

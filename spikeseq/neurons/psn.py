@@ -37,8 +37,7 @@ class PSN(Neuron):
 
     def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
         name = type(self).__name__
-        self._check_width(x)
-        checks.sequence(name, x)
+        self._check_input(x)
         if state is not None or starts is not None:
             raise ValueError(f"{name} mixes all {self.steps} steps at once: it takes no state and no starts")
         if x.shape[1] != self.steps:
@@ -123,11 +122,11 @@ class SlidingPSN(Neuron):
         self.threshold = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
-        self._check_width(x)
-        membrane, state = ops.sliding(x, self.weight.flip(0).expand(self.width, self.order), None, state, starts)
-        if self.output == "spikes":
-            return ops.spike(membrane, self.threshold, self.surrogate), state
-        return membrane, state
+        self._check_input(x)
+        weight = self.weight.flip(0).expand(self.width, self.order)
+        membrane, state = ops.sliding(self._widened(x), weight, None, state, starts)
+        out = ops.spike(membrane, self.threshold, self.surrogate) if self.output == "spikes" else membrane
+        return out.to(x.dtype), state
 
     def initial_state(self, batch: int) -> Tensor:
         return self._zeros(batch, self.order - 1, self.width)

@@ -35,10 +35,12 @@ def complex_of(dtype: torch.dtype) -> torch.dtype:
     return torch.complex128 if dtype == torch.float64 else torch.complex64
 
 
-def per_channel(op: str, name: str, value: Tensor | float, x: Tensor, dtype: torch.dtype) -> Tensor:
+def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: torch.dtype) -> Tensor:
     """A scalar or [width] parameter as [width], in the dtype of the state, on the device of `x`."""
     if not isinstance(value, Tensor):
-        value = torch.as_tensor(value, device=x.device)
+        value = torch.as_tensor(
+            value, dtype=dtype if isinstance(value, (int, float, complex)) else None, device=x.device
+        )
     width = x.shape[-1]
     if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, width)):
         raise ValueError(f"{op}: expected {name} as a scalar or [width] = [{width}], got {shape_of(value)}")
@@ -47,6 +49,30 @@ def per_channel(op: str, name: str, value: Tensor | float, x: Tensor, dtype: tor
     if value.is_complex() and not dtype.is_complex:
         raise TypeError(f"{op}: expected a real {name}, got {shape_of(value)}")
     return value.to(dtype).expand(width)
+
+
+def firing_threshold(op: str, value: Tensor | float, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`per_channel`, and no NaN, which no membrane would ever reach; infinity is a way to say "never"."""
+    threshold = per_channel(op, "threshold", value, x, dtype)
+    nan = math.isnan(value) if isinstance(value, (int, float)) else x.device.type == "cpu" and bool(value.isnan().any())
+    if nan:
+        raise ValueError(f"{op}: expected a finite threshold, got nan")
+    return threshold
+
+
+def countable(op: str, levels: int | None, dtype: torch.dtype) -> None:
+    """Integer spikes must fit the output's dtype: bfloat16 counts to 256, float16 to 2048."""
+    most = {torch.bfloat16: 256, torch.float16: 2048}.get(dtype)
+    if most is not None and levels is not None and levels > most:
+        raise ValueError(f"{op}: expected levels <= {most} for {dtype} spikes, got {levels}; convert with x.float()")
+
+
+def narrowed(op: str, out: Tensor, dtype: torch.dtype) -> Tensor:
+    """The output in the input's dtype. Raises where a float16 cannot hold a membrane that float32 holds."""
+    out = out.to(dtype)
+    if dtype == torch.float16:
+        finite(f"{op}: the membrane overflows float16, use x.float()", "output", out)
+    return out
 
 
 def state_like(op: str, state: Tensor | None, expected: tuple[int, ...], x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -60,7 +86,7 @@ def state_like(op: str, state: Tensor | None, expected: tuple[int, ...], x: Tens
         )
     if state.device != x.device:
         raise ValueError(f"{op}: expected state on {x.device} like x, got {shape_of(state)}")
-    if state.is_complex() != dtype.is_complex:
+    if not (state.is_floating_point() or state.is_complex()) or state.is_complex() != dtype.is_complex:
         kind = "complex" if dtype.is_complex else "real"
         raise TypeError(f"{op}: expected a {kind} state, got {shape_of(state)}")
     return state.to(dtype)
@@ -77,7 +103,13 @@ def start_mask(op: str, starts: Tensor | None, x: Tensor) -> Tensor | None:
 
 
 def lag_weights(op: str, weight: Tensor, x: Tensor) -> None:
-    if weight.ndim != 2 or weight.shape[0] != x.shape[2] or weight.shape[1] < 1 or weight.device != x.device:
+    if (
+        not isinstance(weight, Tensor)
+        or weight.ndim != 2
+        or weight.shape[0] != x.shape[2]
+        or weight.shape[1] < 1
+        or weight.device != x.device
+    ):
         raise ValueError(
             f"{op}: expected weight [width = {x.shape[2]}, lags >= 1] on {x.device}, got {shape_of(weight)}"
         )
@@ -98,25 +130,26 @@ def _sum_is_finite(a: Tensor) -> bool:
     return math.isfinite(a.sum().item()) or bool(torch.isfinite(a).all())
 
 
-def finite(op: str, name: str, value: Tensor, axes: str = "[batch, time, width]") -> None:
+def finite(op: str, name: str, value: Tensor, axes: str | None = None) -> None:
     """Raise if `value` holds NaN or infinity. On a GPU this would stall the queue at each layer, so it is not done."""
     if value.device.type != "cpu" or _sum_is_finite(value.detach()):
         return
     at = (~torch.isfinite(value)).nonzero()[0].tolist()
+    axes = axes or {3: "[batch, time, width]", 2: "[batch, width]", 1: "[width]"}.get(value.ndim, "index")
     raise ValueError(f"{op}: expected finite {name}, got {value[tuple(at)].item()} at {axes} = {at}")
 
 
-def finite_run(op: str, state: Tensor, **inputs: Tensor) -> None:
+def finite_run(op: str, end: Tensor, **inputs: Tensor) -> None:
     """Raise if NaN or infinity came in or came about anywhere in a run, for the price of a look at the final state.
 
     In every recurrence here a non-finite membrane stays so to the end (the state is cleared by multiplying with 0,
     and 0 * NaN = 0 * inf = NaN), so the final state answers for all steps.
     """
-    if state.device.type != "cpu" or _sum_is_finite(state.detach()):
+    if end.device.type != "cpu" or _sum_is_finite(end.detach()):
         return
     for name, value in inputs.items():
         finite(op, name, value)
-    at = (~torch.isfinite(state)).nonzero()[0].tolist()
+    at = (~torch.isfinite(end)).nonzero()[0].tolist()
     raise ValueError(
         f"{op}: the membrane overflowed at [batch, width] = {at} though every input is finite; "
         "expected |decay| <= 1 and inputs that a float32 sum over time can hold"

@@ -19,10 +19,15 @@ from .surrogate import Surrogate, fire
 
 
 def _powers(decay: Tensor, time: int) -> Tensor:
-    """`decay^k` for k = 0..time, [time + 1, width], in double precision: a float32 phase is off by 6e-4 at k = 16k."""
+    """`decay^k` for k = 0..time, [time + 1, width], in double precision: a float32 phase is off by 6e-4 at k = 16k.
+
+    By doubling, `decay^(n + k) = decay^n * decay^k`, which is right for a decay of 0 too (complex `0 ** k` is NaN).
+    """
     wide = decay.to(torch.complex128 if decay.is_complex() else torch.float64)
-    steps = torch.arange(time + 1, device=decay.device).unsqueeze(-1)
-    return wide**steps
+    powers, leap = torch.ones_like(wide).unsqueeze(0), wide
+    while powers.shape[0] <= time:
+        powers, leap = torch.cat([powers, leap * powers]), leap * leap
+    return powers[: time + 1]
 
 
 def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -37,7 +42,7 @@ def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) 
             spectrum = torch.fft.rfft(x, n=2 * time, dim=1) * torch.fft.rfft(powers[:time], n=2 * time, dim=0)
             membrane = torch.fft.irfft(spectrum, n=2 * time, dim=1)[:, :time]
         membrane = membrane + powers[1:] * state.unsqueeze(1)
-    return membrane, membrane[:, -1]
+    return membrane, membrane[:, -1].clone()
 
 
 def _biases(membrane: Tensor, decay: Tensor, threshold: Tensor, rho: Tensor, surrogate: Surrogate, strict: bool):

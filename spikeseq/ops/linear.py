@@ -24,7 +24,9 @@ def linear_scan(
     state: [batch, width], complex where decay is. Returns membrane [batch, time, width] and state [batch, width].
     """
     checks.sequence("linear_scan", x, allow_complex=True)
-    decay = torch.as_tensor(decay, device=x.device)
+    if not isinstance(decay, Tensor):
+        wide = torch.complex128 if isinstance(decay, complex) else torch.float64
+        decay = torch.as_tensor(decay, dtype=wide, device=x.device)
     if x.is_complex() and not decay.is_complex():
         decay = decay.to(checks.complex_of(checks.compute_dtype(x)))
     real = checks.compute_dtype(x)
@@ -43,8 +45,8 @@ def linear_scan(
                          complex_state=dtype.is_complex))  # fmt: skip
     values = x if x.is_complex() else x.to(real)
     membrane, end = run.linear_scan(values, decay, begin, starts)
-    checks.finite_run("linear_scan", end, x=x, decay=decay)
-    return membrane if dtype.is_complex else membrane.to(x.dtype), end
+    checks.finite_run("linear_scan", end, x=x, decay=decay, state=begin)
+    return membrane if dtype.is_complex else checks.narrowed("linear_scan", membrane, x.dtype), end
 
 
 def sliding(
@@ -66,6 +68,7 @@ def sliding(
     begin = checks.state_like("sliding", state, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
     starts = checks.start_mask("sliding", starts, x)
     run = choose(Request("sliding", x.device, dtype, starts=starts is not None))
-    checks.finite("sliding", "x", x)
+    for name, value in (("x", x), ("weight", weight), ("bias", offset), ("state", begin)):
+        checks.finite("sliding", name, value)  # a convolution forgets: its state does not answer for what came in
     y, end = run.sliding(x.to(dtype), weight.to(dtype), offset, begin, starts)
-    return y.to(x.dtype), end
+    return checks.narrowed("sliding", y, x.dtype), end

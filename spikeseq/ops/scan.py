@@ -112,7 +112,7 @@ def scan_states(x: Tensor, decay: Tensor, state: Tensor) -> Tensor:
 
 def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     states = scan_states(x, _kept(decay, starts), state)
-    return states, states[:, -1]
+    return states, states[:, -1].clone()  # a view would keep the whole sequence alive as long as the state
 
 
 class _ResetScan(torch.autograd.Function):
@@ -184,9 +184,17 @@ def _reset_scan_again(ctx, grads):
 def differentiate(define, inputs: tuple[Tensor, ...], grads) -> tuple[Tensor | None, ...]:
     """Vector-Jacobian products of `define(*inputs)` that stay part of the graph; None for inputs without gradient."""
     with torch.enable_grad():
-        wanted = [tensor for tensor in inputs if tensor.requires_grad]
-        found = iter(torch.autograd.grad(define(*inputs), wanted, grads, create_graph=True, allow_unused=True))
-        return tuple(next(found) if tensor.requires_grad else None for tensor in inputs)
+        # aliases: an input may itself be made from another one, whose gradient must not be counted twice
+        aliases = [tensor.view_as(tensor) for tensor in inputs]
+        wanted = [alias for alias in aliases if alias.requires_grad]
+        outputs = define(*aliases)
+        pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if out.requires_grad]
+        found = iter(
+            torch.autograd.grad(
+                [out for out, _ in pairs], wanted, [grad for _, grad in pairs], create_graph=True, allow_unused=True
+            )
+        )
+        return tuple(next(found) if alias.requires_grad else None for alias in aliases)
 
 
 def lif(

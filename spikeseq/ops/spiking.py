@@ -22,7 +22,10 @@ def spike(
     if not isinstance(membrane, Tensor) or membrane.dtype not in checks.FLOATING or membrane.numel() == 0:
         raise TypeError(f"spike: expected a floating, non-empty membrane, got {checks.shape_of(membrane)}")
     dtype = checks.compute_dtype(membrane)
+    checks.countable("spike", surrogate.levels, membrane.dtype)
     threshold = torch.as_tensor(threshold, dtype=dtype, device=membrane.device)
+    if membrane.device.type == "cpu" and bool(threshold.isnan().any()):
+        raise ValueError("spike: expected a finite threshold, got nan")
     by_channel = membrane.ndim > 0 and threshold.shape in ((), (1,), membrane.shape[-1:])
     run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel))
     spikes, witness = run.spike(membrane.to(dtype), threshold, surrogate, strict)
@@ -58,11 +61,12 @@ def lif(
     checks.sequence("lif", x)
     checks.choice("lif", "reset", reset, ("soft", "hard", "none"))
     checks.choice("lif", "output", output, OUTPUTS)
+    checks.countable("lif", surrogate.levels, x.dtype)
     if reset == "hard" and surrogate.levels not in (None, 1):
         raise ValueError(f"lif: expected reset 'soft' or 'none' with integer spikes, got 'hard' with {surrogate}")
     dtype = checks.compute_dtype(x)
     decay = checks.per_channel("lif", "decay", decay, x, dtype)
-    threshold = checks.per_channel("lif", "threshold", threshold, x, dtype)
+    threshold = checks.firing_threshold("lif", threshold, x, dtype)
     amount = threshold if rho is None else checks.per_channel("lif", "rho", rho, x, dtype)
     begin = checks.state_like("lif", state, (x.shape[0], x.shape[2]), x, dtype)
     starts = checks.start_mask("lif", starts, x)
@@ -72,8 +76,8 @@ def lif(
     out, end = run.lif(
         x.to(dtype), decay, threshold, amount, begin, starts, surrogate, reset, strict, output, detach_reset
     )
-    checks.finite_run("lif", end, x=x)
-    return out.to(x.dtype), end
+    checks.finite_run("lif", end, x=x, decay=decay, threshold=threshold, rho=amount, state=begin)
+    return checks.narrowed("lif", out, x.dtype), end
 
 
 def prf(
@@ -103,11 +107,12 @@ def prf(
     checks.sequence("prf", x)
     checks.choice("prf", "reset", reset, ("none", "soft"))
     checks.choice("prf", "output", output, OUTPUTS)
+    checks.countable("prf", surrogate.levels, x.dtype)
     dtype = checks.compute_dtype(x)
     wide = checks.complex_of(dtype)
-    decay = checks.per_channel("prf", "decay", torch.as_tensor(decay, device=x.device), x, wide)
+    decay = checks.per_channel("prf", "decay", decay, x, wide)
     gain = checks.per_channel("prf", "gain", gain, x, dtype)
-    threshold = checks.per_channel("prf", "threshold", threshold, x, dtype)
+    threshold = checks.firing_threshold("prf", threshold, x, dtype)
     amount = threshold if rho is None else checks.per_channel("prf", "rho", rho, x, dtype)
     begin = checks.state_like("prf", state, (x.shape[0], x.shape[2]), x, wide)
     starts = checks.start_mask("prf", starts, x)
@@ -117,8 +122,8 @@ def prf(
     out, end = run.prf(
         x.to(dtype), decay, gain, threshold, amount, begin, starts, surrogate, reset, strict, output, detach_reset
     )
-    checks.finite_run("prf", end, x=x)
-    return out.to(x.dtype), end
+    checks.finite_run("prf", end, x=x, decay=decay, gain=gain, threshold=threshold, rho=amount, state=begin)
+    return checks.narrowed("prf", out, x.dtype), end
 
 
 def dsn(
@@ -143,17 +148,19 @@ def dsn(
     """
     checks.sequence("dsn", x)
     checks.choice("dsn", "output", output, OUTPUTS)
+    checks.countable("dsn", surrogate.levels, x.dtype)
     checks.time_constant("dsn", tau)
     if not isinstance(gate, Tensor) or gate.shape != x.shape or gate.device != x.device:
         raise ValueError(f"dsn: expected gate like x {checks.shape_of(x)}, got {checks.shape_of(gate)}")
     dtype = checks.compute_dtype(x)
-    threshold = checks.per_channel("dsn", "threshold", threshold, x, dtype)
+    threshold = checks.firing_threshold("dsn", threshold, x, dtype)
     begin = checks.state_like("dsn", state, (x.shape[0], x.shape[2]), x, dtype)
     starts = checks.start_mask("dsn", starts, x)
     run = choose(Request("dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
     out, end = run.dsn(x.to(dtype), gate.to(dtype), tau, threshold, begin, starts, surrogate, strict, output)
-    checks.finite_run("dsn", end, x=x, gate=gate)
-    return out.to(x.dtype), end
+    checks.finite_run("dsn", end, x=x, gate=gate, threshold=threshold, state=begin)
+    checks.finite("dsn", "gate", gate)  # infinity opens or shuts a gate for good, and leaves no trace in the state
+    return checks.narrowed("dsn", out, x.dtype), end
 
 
 def conv_dsn(
@@ -175,20 +182,21 @@ def conv_dsn(
     """
     checks.sequence("conv_dsn", x)
     checks.choice("conv_dsn", "output", output, OUTPUTS)
+    checks.countable("conv_dsn", surrogate.levels, x.dtype)
     checks.time_constant("conv_dsn", tau)
     checks.lag_weights("conv_dsn", weight, x)
     if state is not None and not (isinstance(state, tuple) and len(state) == 2):
         raise ValueError(f"conv_dsn: expected state as (membrane, history), got {type(state).__name__}")
     dtype = checks.compute_dtype(x)
     offset = checks.per_channel("conv_dsn", "bias", 0.0 if bias is None else bias, x, dtype)
-    threshold = checks.per_channel("conv_dsn", "threshold", threshold, x, dtype)
+    threshold = checks.firing_threshold("conv_dsn", threshold, x, dtype)
     membrane, history = state if state is not None else (None, None)
     membrane = checks.state_like("conv_dsn", membrane, (x.shape[0], x.shape[2]), x, dtype)
-    history = checks.state_like("conv_dsn", history, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
+    past = checks.state_like("conv_dsn", history, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
     starts = checks.start_mask("conv_dsn", starts, x)
     run = choose(Request("conv_dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
     out, end, history = run.conv_dsn(
-        x.to(dtype), weight.to(dtype), offset, threshold, membrane, history, starts, tau, surrogate, strict, output
+        x.to(dtype), weight.to(dtype), offset, threshold, membrane, past, starts, tau, surrogate, strict, output
     )
-    checks.finite_run("conv_dsn", end, x=x)
-    return out.to(x.dtype), (end, history)
+    checks.finite_run("conv_dsn", end, x=x, weight=weight, bias=offset, state=membrane, history=past)
+    return checks.narrowed("conv_dsn", out, x.dtype), (end, history)

@@ -33,8 +33,9 @@ class Surrogate:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"surrogate kind: expected one of {KINDS}, got {self.kind!r}")
+        name = "levels" if self.kind == "integer" else "a finite parameter"
         if not (math.isfinite(self.parameter) and self.parameter > 0):
-            raise ValueError(f"surrogate {self.kind}: expected a finite parameter > 0, got {self.parameter}")
+            raise ValueError(f"surrogate {self.kind}: expected {name} > 0, got {self.parameter}")
         if self.kind == "integer" and not (self.parameter == int(self.parameter) and 1 <= self.parameter <= 2**20):
             raise ValueError(
                 f"integer spikes: expected levels to be a whole number from 1 to 2^20, got {self.parameter}"

@@ -3,7 +3,7 @@
 Kernels save the input and one row of states every 32 steps; the backward pass recomputes the rest. They round as the
 reference does, so LIF and PRF agree with it bit for bit (except that values below 1.2e-38 are flushed to zero: a
 silent membrane decays into them, and they cost a hundred times a normal product). Gradients that are to be
-differentiated again are taken from the reference.
+differentiated again are taken from the torch backend.
 """
 
 from __future__ import annotations

@@ -12,6 +12,11 @@ TILE = 32  # steps between two checkpoints, as in tile.h
 RESETS = {"none": 0, "soft": 1, "hard": 2}
 
 
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor as the kernels read it: contiguous, and no conjugate or sign that torch has put off writing."""
+    return tensor.resolve_conj().resolve_neg().contiguous()
+
+
 def fire_flags(surrogate: Surrogate, strict: bool, output: str) -> Fire:
     return Fire(KINDS.index(surrogate.kind), strict, output == "membrane", surrogate.parameter)
 
@@ -48,7 +53,7 @@ def window_of(x: Tensor, state: Tensor, reach: Tensor, starts: Tensor | None) ->
     past, time = state.shape[1], x.shape[1]
     if past == 0:
         return state
-    window = torch.cat([state, x], 1)[:, time:] if time < past else x[:, time - past :]
+    window = torch.cat([state, x], 1)[:, time:] if time < past else x[:, time - past :].clone()
     if starts is not None:
         lag = torch.arange(past - 1, -1, -1)
         window = window * (lag <= reach[:, -1:]).to(x.dtype).unsqueeze(-1)

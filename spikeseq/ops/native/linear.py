@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import reference
-from ..scan import differentiate
+from .. import scan
 from ..surrogate import atan
-from .buffers import mask, reach_of, rows_for, total_of, window_of
+from .buffers import mask, plain, reach_of, rows_for, total_of, window_of
 from .library import run
 from .membranes import lif
 
@@ -18,7 +17,6 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, decay, state, starts):
-        x, decay, state = x.contiguous(), decay.contiguous(), state.contiguous()
         name = "complex_scan" if x.is_complex() else "varying_scan"
         out, end = torch.empty_like(x), torch.empty_like(state)
         run(f"{name}_forward", x, {}, None, x=x, decay=decay, state=state, starts=mask(starts), out=out, end=end)
@@ -31,12 +29,12 @@ class _Scan(torch.autograd.Function):
         if torch.is_grad_enabled():
 
             def define(x: Tensor, decay: Tensor, state: Tensor):
-                return reference.linear_scan(x, decay, state, starts)
+                return scan.linear_scan(x, decay, state, starts)
 
-            return *differentiate(define, (x, decay, state), grads), None
-        grad_x, grad_state = torch.empty_like(x), grads[1].clone(memory_format=torch.contiguous_format)
+            return *scan.differentiate(define, (x, decay, state), grads), None
+        grad_x, grad_state = torch.empty_like(x), plain(grads[1]).clone()
         shared = {"decay": decay, "state": state, "states": out, "starts": mask(starts),
-                  "grad_out": grads[0].contiguous(), "grad_x": grad_x, "grad_state": grad_state}  # fmt: skip
+                  "grad_out": plain(grads[0]), "grad_x": grad_x, "grad_state": grad_state}  # fmt: skip
         if not x.is_complex():
             grad_decay = torch.empty_like(decay)
             run("varying_scan_backward", x, {}, None, **shared, grad_decay=grad_decay)
@@ -57,7 +55,7 @@ def _pairs_total(direct: Tensor | None, crossed: Tensor | None) -> Tensor | None
 class _Sliding(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, state, reach):
-        x, by_lag, bias, state = x.contiguous(), weight.t().contiguous(), bias.contiguous(), state.contiguous()
+        by_lag = plain(weight.t())
         out = torch.empty_like(x)
         run("sliding_forward", x, {"lags": by_lag.shape[0]}, None, x=x, weight=by_lag, bias=bias, state=state,
             reach=reach, out=out)  # fmt: skip
@@ -72,16 +70,16 @@ class _Sliding(torch.autograd.Function):
             starts = reach == 0 if weight.shape[1] > 1 else None
 
             def define(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor):
-                return reference.sliding(x, weight, bias, state, starts)[0]
+                return scan.sliding(x, weight, bias, state, starts)[:1]
 
-            return *differentiate(define, (x, weight, bias, state), grads), None
-        by_lag = weight.t().contiguous()
+            return *scan.differentiate(define, (x, weight, bias, state), grads), None
+        by_lag = plain(weight.t())
         lags, (batch, _, width) = by_lag.shape[0], x.shape
         grad_x, grad_state = torch.empty_like(x), torch.zeros_like(state)
         grad_weight = x.new_zeros(batch, lags, width, dtype=torch.float64) if ctx.needs_input_grad[1] else None
         grad_bias = rows_for(x) if ctx.needs_input_grad[2] else None
         run("sliding_backward", x, {"lags": lags}, None, x=x, weight=by_lag, state=state, reach=reach,
-            grad_out=grads[0].contiguous(), grad_x=grad_x, grad_state=grad_state, grad_weight=grad_weight,
+            grad_out=plain(grads[0]), grad_x=grad_x, grad_state=grad_state, grad_weight=grad_weight,
             grad_bias=grad_bias)  # fmt: skip
         total = None if grad_weight is None else grad_weight.sum(0).float().t()
         return grad_x, total, total_of(grad_bias), grad_state, None
@@ -89,14 +87,14 @@ class _Sliding(torch.autograd.Function):
 
 def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     if decay.is_complex():
-        return _Scan.apply(x.to(decay.dtype), decay, state, starts)  # pyright: ignore
+        return _Scan.apply(plain(x.to(decay.dtype)), plain(decay), plain(state), starts)  # pyright: ignore
     if decay.ndim == 3:
-        return _Scan.apply(x, decay, state, starts)  # pyright: ignore
+        return _Scan.apply(plain(x), plain(decay), plain(state), starts)  # pyright: ignore
     ones = torch.ones_like(decay)  # LIF that never resets, read out as its membrane
     return lif(x, decay, ones, ones, state, starts, atan(), "none", False, "membrane", True)
 
 
 def sliding(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     reach = reach_of(x, weight.shape[1], starts)
-    y: Tensor = _Sliding.apply(x, weight, bias, state, reach)  # pyright: ignore
+    y: Tensor = _Sliding.apply(plain(x), plain(weight), plain(bias), plain(state), reach)  # pyright: ignore
     return y, window_of(x, state, reach, starts)

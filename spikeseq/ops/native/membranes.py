@@ -5,21 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import reference
-from ..scan import differentiate
+from .. import scan
 from ..surrogate import Surrogate
-from .buffers import RESETS, checkpoints_for, fire_flags, mask, rows_for, total_of
+from .buffers import RESETS, checkpoints_for, fire_flags, mask, plain, rows_for, total_of
 from .library import run
 
 
 class _LIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, decay, threshold, rho, state, starts, surrogate, reset, strict, output):
-        x, decay, threshold, rho = x.contiguous(), decay.contiguous(), threshold.contiguous(), rho.contiguous()
-        out, end = torch.empty_like(x), torch.empty_like(state, memory_format=torch.contiguous_format)
+        out, end = torch.empty_like(x), torch.empty_like(state)
         checkpoints = checkpoints_for(x) if any(ctx.needs_input_grad) else None
         options = {"reset": RESETS[reset]}, fire_flags(surrogate, strict, output)
-        run("lif_forward", x, *options, x=x, decay=decay, threshold=threshold, rho=rho, state=state.contiguous(),
+        run("lif_forward", x, *options, x=x, decay=decay, threshold=threshold, rho=rho, state=state,
             starts=mask(starts), out=out, end=end, checkpoints=checkpoints)  # fmt: skip
         ctx.save_for_backward(x, decay, threshold, rho, state, starts, checkpoints)
         ctx.options = surrogate, reset, strict, output
@@ -32,16 +30,16 @@ class _LIF(torch.autograd.Function):
         if torch.is_grad_enabled():
 
             def define(x: Tensor, decay: Tensor, threshold: Tensor, state: Tensor):
-                return reference.lif(x, decay, threshold, rho, state, starts, surrogate, reset, strict, output, True)
+                return scan.lif(x, decay, threshold, rho, state, starts, surrogate, reset, strict, output, True)
 
-            again = differentiate(define, (x, decay, threshold, state), grads)
+            again = scan.differentiate(define, (x, decay, threshold, state), grads)
             return again[0], again[1], again[2], None, again[3], *[None] * 5
-        grad_x, grad_state = torch.empty_like(x), torch.empty_like(grads[1], memory_format=torch.contiguous_format)
+        grad_x, grad_state = torch.empty_like(x), torch.empty_like(state)
         grad_decay = rows_for(x) if ctx.needs_input_grad[1] else None
         grad_threshold = rows_for(x) if ctx.needs_input_grad[2] and output == "spikes" else None
         run("lif_backward", x, {"reset": RESETS[reset]}, fire_flags(surrogate, strict, output), x=x, decay=decay,
             threshold=threshold, rho=rho, starts=mask(starts), checkpoints_in=checkpoints,
-            grad_out=grads[0].contiguous(), grad_end=grads[1].contiguous(), grad_x=grad_x, grad_state=grad_state,
+            grad_out=plain(grads[0]), grad_end=plain(grads[1]), grad_x=grad_x, grad_state=grad_state,
             grad_decay=grad_decay, grad_threshold=grad_threshold)  # fmt: skip
         return grad_x, total_of(grad_decay), total_of(grad_threshold), None, grad_state, *[None] * 5
 
@@ -61,8 +59,7 @@ def _complex_total(rows: Tensor | None, width: int) -> Tensor | None:
 class _PRF(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, decay, gain, threshold, rho, state, starts, surrogate, reset, strict, output):
-        x, gain, threshold, rho = x.contiguous(), gain.contiguous(), threshold.contiguous(), rho.contiguous()
-        decay_re, decay_im = decay.real.contiguous(), decay.imag.contiguous()
+        decay_re, decay_im = plain(decay.real), plain(decay.imag)
         out, begin = torch.empty_like(x), _planar(state)
         end = torch.empty_like(begin)
         checkpoints = checkpoints_for(x, planes=2) if any(ctx.needs_input_grad) else None
@@ -81,9 +78,9 @@ class _PRF(torch.autograd.Function):
 
             def define(x: Tensor, decay: Tensor, gain: Tensor, threshold: Tensor, state: Tensor):
                 shared = (threshold, rho, state, starts, surrogate, reset, strict, output, True)
-                return reference.prf(x, decay, gain, *shared)
+                return scan.prf(x, decay, gain, *shared)
 
-            again = differentiate(define, (x, decay, gain, threshold, state), grads)
+            again = scan.differentiate(define, (x, decay, gain, threshold, state), grads)
             return *again[:4], None, again[4], *[None] * 5
         grad_end = _planar(grads[1])
         grad_x, grad_state = torch.empty_like(x), torch.empty_like(grad_end)
@@ -91,8 +88,8 @@ class _PRF(torch.autograd.Function):
         grad_gain = rows_for(x) if ctx.needs_input_grad[2] else None
         grad_threshold = rows_for(x) if ctx.needs_input_grad[3] and output == "spikes" else None
         run("prf_backward", x, {"reset": RESETS[reset]}, fire_flags(surrogate, strict, output), x=x,
-            decay_re=decay.real.contiguous(), decay_im=decay.imag.contiguous(), gain=gain, threshold=threshold, rho=rho,
-            starts=mask(starts), checkpoints_in=checkpoints, grad_out=grads[0].contiguous(), grad_end=grad_end,
+            decay_re=plain(decay.real), decay_im=plain(decay.imag), gain=gain, threshold=threshold, rho=rho,
+            starts=mask(starts), checkpoints_in=checkpoints, grad_out=plain(grads[0]), grad_end=grad_end,
             grad_x=grad_x, grad_state=grad_state, grad_decay=grad_decay, grad_gain=grad_gain,
             grad_threshold=grad_threshold)  # fmt: skip
         return (
@@ -105,14 +102,16 @@ def lif(
     x: Tensor, decay: Tensor, threshold: Tensor, rho: Tensor, state: Tensor, starts: Tensor | None,
     surrogate: Surrogate, reset: str, strict: bool, output: str, detach_reset: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _LIF.apply(x, decay, threshold, rho, state, starts, surrogate, reset, strict, output)  # pyright: ignore
+    tensors = (plain(tensor) for tensor in (x, decay, threshold, rho, state))
+    return _LIF.apply(*tensors, starts, surrogate, reset, strict, output)  # pyright: ignore
 
 
 def prf(
     x: Tensor, decay: Tensor, gain: Tensor, threshold: Tensor, rho: Tensor, state: Tensor, starts: Tensor | None,
     surrogate: Surrogate, reset: str, strict: bool, output: str, detach_reset: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _PRF.apply(x, decay, gain, threshold, rho, state, starts, surrogate, reset, strict, output)  # pyright: ignore
+    tensors = (plain(tensor) for tensor in (x, decay, gain, threshold, rho, state))
+    return _PRF.apply(*tensors, starts, surrogate, reset, strict, output)  # pyright: ignore
 
 
 def spike(membrane: Tensor, threshold: Tensor, surrogate: Surrogate, strict: bool) -> tuple[Tensor, Tensor]:

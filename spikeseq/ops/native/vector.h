@@ -62,9 +62,10 @@ INLINE void store_out(float *p, vf v, int lanes, int stream) {
   store(p, v, lanes);
 }
 
-/* 1 / v to within two units in the last place: a true division is the slowest thing a wide vector does. */
+/* 1 / v to within two units in the last place, v >= 0 and infinity allowed (it counts as 1e38): a true division is the slowest thing a wide vector does. */
 INLINE vf reciprocal(vf v) {
 #if VL == 16
+  v = (vf)_mm512_min_ps((__m512)v, _mm512_set1_ps(1e38f)); /* 0 * infinity would be NaN */
   vf r = (vf)_mm512_rcp14_ps((__m512)v);
   return r * (2.0f - v * r);
 #else
