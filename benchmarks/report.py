@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def _pick(row: Row | None, field: str, form: str = ".3g") -> str:
 
 
 def times_table(rows: list[Row]) -> str:
-    """Forward and forward + backward of every method, one shape, one allocator. Skipped methods have dashes."""
+    """Forward and forward + backward of every method, one shape, one allocator."""
     columns = [f"{what}, {unit}" for unit in ("x clone", "x copy_", "ms", "GB/s") for what in ("forward", "both")]
     body = []
     for case, method in _unique(rows, "case", "method"):
@@ -92,8 +92,11 @@ def accuracy_table(rows: list[Row]) -> str:
 
 
 def _skips(rows: list[Row]) -> str:
-    lines = [f"- {row['case']} {row['method']}, {shape_of(row)}: {row['skipped']}" for row in rows if "skipped" in row]
-    return "\n".join(dict.fromkeys(lines))
+    """One line for each case, method and reason, with all the shapes it holds for."""
+    shapes: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in rows:
+        shapes.setdefault((row["case"], row["method"], row["skipped"]), {})[str(shape_of(row))] = None
+    return "\n".join(f"- {case} {method}: {why} ({'; '.join(at)})" for (case, method, why), at in shapes.items())
 
 
 def _where(row: Row) -> str:
@@ -104,12 +107,13 @@ def _where(row: Row) -> str:
 
 def markdown(rows: list[Row]) -> str:
     """The whole report: a table for each shape and allocator, then sweep, memory, accuracy and what was left out."""
-    rows = latest(rows)
-    if not rows:
+    every = latest(rows)
+    if not every:
         raise ValueError("report: expected at least one row, got none")
-    parts = ["# Operations", *(f"Measured on {where}." for where in dict.fromkeys(map(_where, rows))), READING]
+    skipped, rows = ([row for row in every if ("skipped" in row) == left_out] for left_out in (True, False))
+    parts = ["# Operations", *(f"Measured on {where}." for where in dict.fromkeys(map(_where, every))), READING]
 
-    def section(title: str, chosen: list[Row], render: Any) -> None:
+    def section(title: str, chosen: list[Row], render: Callable[[list[Row]], str]) -> None:
         if chosen:
             parts.extend([f"## {title}", render(chosen)])
 
@@ -129,10 +133,8 @@ def markdown(rows: list[Row]) -> str:
         ("memory", "Peak extra memory of forward + backward", memory_table),
         ("accuracy", "Against float64", accuracy_table),
     ):
-        chosen = [row for row in rows if row["part"] == part]
-        if chosen:
-            section(f"{title}, {shape_of(chosen[0])}", chosen, render)
-    skipped = _skips(rows)
-    if skipped:
-        parts.extend(["## Left out", skipped])
+        here = [row for row in rows if row["part"] == part]
+        for shape in dict.fromkeys(map(shape_of, here)):
+            section(f"{title}, {shape}", [row for row in here if shape_of(row) == shape], render)
+    section("Left out", skipped, _skips)
     return "\n\n".join(parts) + "\n"
