@@ -1,5 +1,11 @@
 """spikeseq: parallel spiking neurons for long sequences, exactly equal to their serial form."""
 
+from . import energy as energy
+from . import ops as ops
+from .blocks import Backbone as Backbone
+from .blocks import PairClassifier as PairClassifier
+from .blocks import SequenceClassifier as SequenceClassifier
+from .blocks import TokenModel as TokenModel
 from .neurons import DSN as DSN
 from .neurons import LIF as LIF
 from .neurons import PRF as PRF
