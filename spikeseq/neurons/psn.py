@@ -46,7 +46,11 @@ class PSN(Neuron):
         # in one dtype, that of the state elsewhere; autocast would quietly make it a bfloat16 product
         dtype = checks.compute_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
-            membrane = torch.matmul(self.mixing().to(dtype), x.to(dtype))
+            # one product over the batch laid side by side; a batched one would make a gradient of W for each sequence
+            membrane = (self.mixing().to(dtype) @ x.to(dtype).transpose(0, 1).flatten(1)).view(
+                self.steps, x.shape[0], self.width
+            )
+            membrane = membrane.transpose(0, 1)
         if self.output == "spikes":
             membrane = ops.spike(membrane, self.threshold.to(dtype).unsqueeze(-1), self.surrogate)
         return membrane.to(x.dtype), None

@@ -15,14 +15,17 @@ from torch import Tensor
 from . import reference
 from .surrogate import Surrogate, fire
 
-TWO_LEVEL_BELOW = 1 << 16  # batch * width: above it one row is work enough for one step
+# batch * width above which one row is work enough for one step: measured on a CPU; elsewhere a step is a few kernel
+# launches, which cost the same for a short row and a long one
+TWO_LEVEL_BELOW, TWO_LEVEL_BELOW_ELSEWHERE = 1 << 11, 1 << 20
 TWO_LEVEL_FROM = 32  # steps
 
 
 def _states(x: Tensor, decay: Tensor, state: Tensor) -> Tensor:
     """All states of `z_t = decay_t * z_{t-1} + x_t`, no autograd. `decay` is [width] or [batch, time, width]."""
     batch, time, width = x.shape
-    if time >= TWO_LEVEL_FROM and batch * width < TWO_LEVEL_BELOW:
+    below = TWO_LEVEL_BELOW if x.device.type == "cpu" else TWO_LEVEL_BELOW_ELSEWHERE
+    if time >= TWO_LEVEL_FROM and batch * width < below:
         return _states_two_level(x, decay, state)
     dtype = torch.promote_types(x.dtype, decay.dtype)
     states = torch.empty(batch, time, width, dtype=dtype, device=x.device)
