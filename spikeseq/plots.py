@@ -37,7 +37,7 @@ def raster(spikes: Tensor | Mapping[str, Tensor], title: str = "") -> Figure:
         time, neuron = values.nonzero(as_tuple=True)
         top = max(1.0, float(values.max())) if values.numel() else 1.0
         colours = [(0.17, 0.36, 0.54, float(v)) for v in values[time, neuron] / top]
-        axis.scatter(time, neuron, s=_dot(values.shape[0]), c=colours or None, marker="|", linewidths=0.9)
+        axis.scatter(time, neuron, s=_mark(values.shape[1]), c=colours or None, marker="|", linewidths=0.9)
         axis.set_xlim(-0.5, values.shape[0] - 0.5)
         axis.set_ylim(-1, values.shape[1])
         axis.set_ylabel("neuron")
@@ -132,6 +132,6 @@ def _bare(axis: Any) -> None:
     axis.yaxis.label.set_size(9)
 
 
-def _dot(steps: int) -> float:
-    """Marker area in points squared: smaller where many steps share the axis."""
-    return max(2.0, min(30.0, 3000.0 / max(steps, 1)))
+def _mark(neurons: int) -> float:
+    """Marker area in points squared: no taller than a neuron's row (a panel is about 100 points high), or rates lie."""
+    return max(0.8, min(5.5, 100.0 / max(neurons, 1))) ** 2
