@@ -12,6 +12,8 @@ from torch.utils import _pytree as pytree
 
 from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
 from ..ops.checks import choice, compute_dtype, sequence, shape_of
+from ..ops.dispatch import native_wanted
+from ..ops.native.step import StepPlan, plain_rows, prepared_for
 from ..ops.spiking import OUTPUTS
 
 State: TypeAlias = Any  # a tensor or a tuple of tensors, each [batch, ...]; never kept inside the module
@@ -71,11 +73,43 @@ class Neuron(nn.Module, ABC):
         """{"multiplies": ..., "accumulates": ...} of the neuron's own arithmetic, per step, for the whole width."""
 
     def step(self, x_t: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """One time step: x_t [batch, width] -> spikes [batch, width]. The serial form, through the same operations."""
+        """One time step: x_t [batch, width] -> spikes [batch, width]. The serial form, through the same operations.
+
+        Without gradients (`torch.no_grad`, `torch.inference_mode`) the native kernels take it in a few microseconds.
+        """
+        if not torch.is_grad_enabled():
+            done = self._prepared_step(x_t, state)
+            if done is not None:
+                return done
         if not isinstance(x_t, Tensor) or x_t.ndim != 2:
             raise ValueError(f"{type(self).__name__}.step: expected x_t [batch, width], got {shape_of(x_t)}")
         spikes, state = self(x_t.unsqueeze(1), state)
         return spikes.squeeze(1), state
+
+    def _step_plan(self) -> StepPlan | None:
+        """How a native kernel takes one step of this neuron with its present parameters; None: it does not."""
+        return None
+
+    def _step_settings(self) -> tuple:
+        """All that the plan depends on besides the parameters and buffers."""
+        return ()
+
+    def _prepared_step(self, x_t: Tensor, state: State) -> tuple[Tensor, State] | None:
+        """The step by a native kernel, or None where the operations must serve (and say what is wrong, if it is)."""
+        batch = x_t.shape[0] if isinstance(x_t, Tensor) and x_t.ndim == 2 else 0
+        if batch == 0 or not plain_rows(x_t, batch, self.width) or not native_wanted():
+            return None
+        tensors = tuple(t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None)
+        prepared = prepared_for(self, tensors, self._step_settings(), self._step_plan)
+        if prepared is None:
+            return None
+        if state is None:
+            state = self.initial_state(batch)
+        return prepared(x_t, state) if self._plain_state(state, batch) else None
+
+    def _plain_state(self, state: State, batch: int) -> bool:
+        """Whether the kernel can read this state as it lies."""
+        return plain_rows(state, batch, self.width)
 
     def _check_input(self, x: Tensor) -> None:
         if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[-1] != self.width:

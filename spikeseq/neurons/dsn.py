@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from .. import ops
 from ..ops import Surrogate
 from ..ops.checks import choice
+from ..ops.native.buffers import fire_flags
+from ..ops.native.gated import MAX_LAGS
+from ..ops.native.step import StepPlan, plain_rows
 from .base import Neuron, State
 
 
@@ -66,6 +69,22 @@ class DSN(Neuron):
             gate = self.bias.to(wide.dtype).expand_as(wide)
         spikes, state = ops.dsn(wide, gate, self.tau, self.threshold, state, starts, **options)
         return spikes.to(x.dtype), state
+
+    def _step_settings(self) -> tuple:
+        return (self.tau, self.threshold, self.surrogate, self.output)
+
+    def _step_plan(self) -> StepPlan | None:
+        if self.decay != "conv" or self.kernel_size > MAX_LAGS:
+            return None
+        tensors = {"weight": self.weight.t(), "bias": self.bias, "threshold": torch.full((self.width,), self.threshold)}
+        flags = fire_flags(self.surrogate, False, self.output)
+        return StepPlan("dsn", tensors, {"tau": self.tau, "lags": self.kernel_size}, flags, self.kernel_size)
+
+    def _plain_state(self, state: State, batch: int) -> bool:
+        if not isinstance(state, tuple) or len(state) != 2:
+            return False
+        membrane, history = state
+        return plain_rows(membrane, batch, self.width) and plain_rows(history, batch, self.kernel_size - 1, self.width)
 
     def initial_state(self, batch: int) -> State:
         membrane = self._zeros(batch, self.width)

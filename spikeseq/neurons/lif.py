@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from .. import ops
 from ..ops import Surrogate
 from ..ops.checks import choice
+from ..ops.native.buffers import RESETS, fire_flags
+from ..ops.native.step import StepPlan
 from .base import Neuron, State
 
 
@@ -90,6 +92,19 @@ class LIF(Neuron):
             reset=self.reset, rho=self.rho, strict=self.strict, surrogate=self.surrogate, output=self.output,
         )  # fmt: skip
         return spikes.to(x.dtype), state
+
+    def _step_settings(self) -> tuple:
+        return (self.fixed_decay, self.threshold, self.reset, self.rho, self.strict, self.input_gain, self.surrogate,
+                self.output)  # fmt: skip
+
+    def _step_plan(self) -> StepPlan | None:
+        if self.input_gain != 1.0:
+            return None
+        rho = self.threshold if self.rho is None else self.rho
+        tensors = {"decay": self.decay.expand(self.width), "threshold": torch.full((self.width,), self.threshold),
+                   "rho": torch.full((self.width,), rho)}  # fmt: skip
+        flags = fire_flags(self.surrogate, self.strict, self.output)
+        return StepPlan("lif", tensors, {"reset": RESETS[self.reset]}, flags)
 
     def initial_state(self, batch: int) -> Tensor:
         return self._zeros(batch, self.width)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from .. import ops
 from ..ops import Surrogate
 from ..ops.checks import choice
+from ..ops.native.buffers import RESETS, fire_flags
+from ..ops.native.step import StepPlan, plain_rows
 from .base import Neuron, State
 
 
@@ -80,6 +82,20 @@ class PRF(Neuron):
             x, decay, gain, self.threshold, state, starts,
             reset=self.reset, surrogate=self.surrogate, output=self.output,
         )  # fmt: skip
+
+    def _step_settings(self) -> tuple:
+        return (self.tau, self.threshold, self.reset, self.discretization, self.surrogate, self.output)
+
+    def _step_plan(self) -> StepPlan:
+        decay, gain = self.coefficients()
+        threshold = torch.full((self.width,), self.threshold)
+        tensors = {"decay_re": decay.real, "decay_im": decay.imag, "gain": gain, "threshold": threshold,
+                   "rho": threshold}  # fmt: skip
+        flags = fire_flags(self.surrogate, False, self.output)
+        return StepPlan("prf", tensors, {"reset": RESETS[self.reset]}, flags)
+
+    def _plain_state(self, state: State, batch: int) -> bool:
+        return plain_rows(state, batch, self.width, dtype=torch.complex64)
 
     def initial_state(self, batch: int) -> Tensor:
         return self._zeros(batch, self.width, dtype=torch.complex64)

@@ -88,6 +88,11 @@ def choose(request: Request) -> Any:
     raise BackendError(f"no backend can serve {request}; ask for one by name, with spikeseq.backend('reference')")
 
 
+def native_wanted() -> bool:
+    """Whether "auto" or the user asks for the native backend where it can serve."""
+    return _forced.get() in (None, "native")
+
+
 @contextmanager
 def backend(name: str) -> Iterator[None]:
     """Run the operations inside the `with` block on one backend, or raise BackendError where it cannot serve.

@@ -226,3 +226,19 @@ EXPORT(dsn_backward)(dsn_t *c) { /* `ahead` comes in as zeros */
   if (c->grad_gate) c->e.stream &= prepare_output(c->grad_gate, bytes, c->e.width);
   parallel(dsn_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
+
+/* One step, as lif_step; the history after it goes to `grad_history`. */
+EXPORT_INT(dsn_step)(dsn_t *c) {
+  const int64_t width = c->e.width, past = c->lags - 1;
+  unsigned before = flush_denormals();
+  for (int64_t row = 0; row < c->e.batch; row++) {
+    dsn_forward_row(c, row, 0, width);
+    if (past < 1) continue;
+    float *history = c->grad_history + row * past * width;
+    memcpy(history, c->history + (row * past + 1) * width, (past - 1) * width * sizeof(float));
+    memcpy(history + (past - 1) * width, c->x + row * width, width * sizeof(float));
+  }
+  int finite = all_finite(c->end, c->e.batch * width);
+  restore_mode(before);
+  return finite;
+}

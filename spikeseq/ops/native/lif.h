@@ -127,3 +127,12 @@ EXPORT(lif_backward)(lif_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
   parallel(lif_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
+
+/* One step on the calling thread; returns whether the state it leaves is finite. */
+EXPORT_INT(lif_step)(lif_t *c) {
+  unsigned before = flush_denormals();
+  for (int64_t row = 0; row < c->e.batch; row++) lif_forward_row(c, row, 0, c->e.width);
+  int finite = all_finite(c->end, c->e.batch * c->e.width);
+  restore_mode(before);
+  return finite;
+}

@@ -156,3 +156,31 @@ EXPORT(prf_backward)(prf_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
   parallel(prf_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
+
+/* One step, as lif_step; here state and end are complex pairs, as torch stores them, and `checkpoints` holds two rows
+   of scratch. */
+EXPORT_INT(prf_step)(prf_t *c) {
+  const int64_t width = c->e.width;
+  prf_t one = *c;
+  one.end = c->checkpoints;
+  one.checkpoints = 0;
+  unsigned before = flush_denormals();
+  for (int64_t row = 0; row < c->e.batch; row++) {
+    const float *state = c->state + row * width * 2;
+    float *end = c->end + row * width * 2;
+    for (int64_t n = 0; n < width; n++) {
+      one.end[n] = state[2 * n];
+      one.end[width + n] = state[2 * n + 1];
+    }
+    one.x = c->x + row * width;
+    one.out = c->out + row * width;
+    OVER_CHANNELS(prf_forward_block, &one, 0, 0, 0, width);
+    for (int64_t n = 0; n < width; n++) {
+      end[2 * n] = one.end[n];
+      end[2 * n + 1] = one.end[width + n];
+    }
+  }
+  int finite = all_finite(c->end, c->e.batch * width * 2);
+  restore_mode(before);
+  return finite;
+}

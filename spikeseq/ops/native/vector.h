@@ -17,6 +17,7 @@
 #define JOIN2(a, b) a##_##b
 #define JOIN(a, b) JOIN2(a, b)
 #define EXPORT(name) __attribute__((visibility("default"))) void JOIN(name, VARIANT)
+#define EXPORT_INT(name) __attribute__((visibility("default"))) int JOIN(name, VARIANT)
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vf __attribute__((vector_size(VL * 4)));

@@ -1,0 +1,154 @@
+"""The step without gradients, by a prepared kernel: it gives what the operation gives, and never a stale answer."""
+
+import copy
+import gc
+import math
+import pickle
+import threading
+import weakref
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import spikeseq
+from spikeseq import DSN, LIF, PRF
+from spikeseq.ops.native import step as native_step
+
+MADE = {
+    "lif": lambda width: LIF(width, decay=0.8, threshold=0.5),
+    "lif hard": lambda width: LIF(width, reset="hard", strict=True),
+    "lif trained": lambda width: LIF(width, train_decay=True, levels=3, rho=0.3),
+    "lif per channel": lambda width: LIF(width, decay=torch.linspace(0.1, 0.9, width)),
+    "lif membrane": lambda width: LIF(width, reset="none", output="membrane"),
+    "lif gain": lambda width: LIF(width, input_gain=0.5),
+    "prf": lambda width: PRF(width, dt_max=1.0, threshold=0.2),
+    "prf soft": lambda width: PRF(width, dt_max=1.0, train_tau=True, reset="soft", threshold=0.2),
+    "dsn": lambda width: DSN(width),
+    "dsn one lag": lambda width: DSN(width, kernel_size=1, levels=None),
+    "dsn long": lambda width: DSN(width, kernel_size=9),
+    "dsn linear": lambda width: DSN(width, decay="linear"),
+}
+
+if spikeseq.backends()["native"] is not None:
+    pytest.skip(f"native backend: {spikeseq.backends()['native']}", allow_module_level=True)
+
+
+def parts(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def by_operation(neuron, x_t, state):
+    spikes, state = neuron(x_t.unsqueeze(1), state)
+    return spikes.squeeze(1), state
+
+
+def same(got, wanted) -> bool:
+    return torch.equal(got[0], wanted[0]) and all(
+        torch.equal(g, w) for g, w in zip(parts(got[1]), parts(wanted[1]), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", MADE)
+@given(st.integers(1, 70), st.integers(1, 4), st.integers(0, 2**31))
+def test_bit_for_bit_the_operation(name: str, width: int, batch: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    neuron = MADE[name](width)
+    state = wanted_state = None
+    with torch.no_grad():
+        for _ in range(12):
+            x_t = torch.randn(batch, width)
+            got, wanted = neuron.step(x_t, state), by_operation(neuron, x_t, wanted_state)
+            assert same(got, wanted)
+            state, wanted_state = got[1], wanted[1]
+
+
+@pytest.mark.parametrize("name", ["lif trained", "lif per channel", "prf", "prf soft", "dsn"])
+def test_parameters_changed_behind_its_back(name: str) -> None:
+    """`.data` leaves no mark on a tensor's version, and target networks are updated through it."""
+    neuron, x_t = MADE[name](9), torch.randn(2, 9)
+    tensors = [*neuron.parameters(), *neuron.buffers()]
+    assert tensors
+    with torch.no_grad():
+        _, state = neuron.step(x_t)
+        for tensor in tensors:
+            tensor.data.mul_(0.9)
+            assert same(neuron.step(x_t, state), by_operation(neuron, x_t, state))
+            tensor.data = tensor.data + 0.01
+            assert same(neuron.step(x_t, state), by_operation(neuron, x_t, state))
+
+
+def test_settings_changed() -> None:
+    neuron, x_t = LIF(5), torch.full((1, 5), 0.7)
+    with torch.no_grad():
+        assert neuron.step(x_t)[0].sum() == 0
+        neuron.threshold = 0.5
+        assert neuron.step(x_t)[0].sum() == 5
+
+
+def test_it_is_the_prepared_step_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = native_step.Prepared.__call__
+    monkeypatch.setattr(native_step.Prepared, "__call__", lambda self, *a: calls.append(1) or original(self, *a))
+    neuron, x_t = PRF(5), torch.randn(2, 5)
+    neuron.step(x_t)
+    assert not calls, "with gradients the operation must serve"
+    with torch.inference_mode():
+        neuron.step(x_t)
+    with torch.no_grad():
+        neuron.step(x_t)
+        with spikeseq.backend("reference"):
+            neuron.step(x_t)
+        neuron.step(x_t.double())
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("name", ["lif", "prf", "dsn"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_the_same_errors(name: str, bad: float) -> None:
+    neuron, x_t = MADE[name](5), torch.randn(2, 5)
+    x_bad = x_t.clone()
+    x_bad[1, 3] = bad
+    with torch.no_grad():
+        _, state = neuron.step(x_t)
+        with pytest.raises(ValueError, match="expected finite x"):
+            neuron.step(x_bad, state)
+        with pytest.raises(ValueError, match="width = 5"):
+            neuron.step(torch.randn(2, 6), state)
+        with pytest.raises(ValueError, match="state"):
+            neuron.step(torch.randn(3, 5), state)
+
+
+@pytest.mark.parametrize("name", ["lif trained", "prf", "dsn"])
+def test_the_module_carries_nothing_of_it(name: str) -> None:
+    neuron, x_t = MADE[name](5), torch.randn(2, 5)
+    with torch.no_grad():
+        wanted = neuron.step(x_t)
+        for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
+            assert same(twin.step(x_t), wanted)
+    gone = weakref.ref(neuron)
+    del neuron, twin
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_do_not_share_it() -> None:
+    neuron, inputs = DSN(300), torch.randn(200, 4, 300)
+
+    def run() -> torch.Tensor:
+        with torch.no_grad():
+            state, steps = None, []
+            for x_t in inputs:
+                spikes, state = neuron.step(x_t, state)
+                steps.append(spikes)
+            return torch.stack(steps)
+
+    wanted, got = run(), []
+    threads = [threading.Thread(target=lambda: got.append(run())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 4
+    assert all(torch.equal(g, wanted) for g in got)
