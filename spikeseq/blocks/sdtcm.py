@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..neurons import Neuron, make
 from ..ops import spike
+from .dropout import Dropout
 from .norm import Norm, fold_norm, make_norm, normalise, normalise_step
 from .padding import Padding, as_padding, reverse_starts, reverse_time
 
@@ -92,7 +93,7 @@ class SDTCM(nn.Module):
         self.token = nn.Linear(2 * width if bidirectional else width, width)
         self.spatial = SpatialNeuron() if channel_mixer else None
         self.channel = ScaledLinear(width, width) if channel_mixer else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def bidirectional(self) -> bool:
