@@ -1,10 +1,11 @@
-"""`python -m benchmarks ops [options]` measures; `python -m benchmarks report [FILE]` renders rows again."""
+"""`python -m benchmarks ops [options]` measures; `python -m benchmarks report [FILE]` renders rows again;
+`python -m benchmarks exactness` counts spikes that differ from the definition."""
 
 import sys
 
-from benchmarks import ops
+from benchmarks import exactness, ops
 
-COMMANDS = {"ops": ops.main, "report": ops.render}
+COMMANDS = {"ops": ops.main, "report": ops.render, "exactness": exactness.main}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
