@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import spikeseq
-from benchmarks import machine, memory, ops, report, timing
+from benchmarks import exactness, machine, memory, ops, report, timing
 from benchmarks.cases import CASES, Method, Shape
 from benchmarks.measure import Plan, measure, predicted
 from benchmarks.plot import time_against_length
@@ -150,3 +150,26 @@ def test_prf_forward_and_backward_costs_at_most_eight_copies():
         taken = timing.interleaved(tasks, rounds=7, seconds=1.0, threads=1)
         ratios.append(timing.summary(taken["prf"], 1) / timing.summary(taken["clone"], 1))
     assert min(ratios) <= 8.0, f"PRF forward + backward over clone: {[f'{ratio:.1f}' for ratio in ratios]}"
+
+
+@native
+def test_exactness_counts_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exactness, "DECISIONS", 1 << 13)
+    found = exactness.rows(time=512, width=4, seed=0)
+    doubles = [i for i, (_, dtype) in enumerate(exactness.COLUMNS) if dtype == torch.float64]
+    for drive, decay, spikes, counts in found:
+        assert spikes > 0 or (drive, decay) == ("constant", 0.5)  # 0.3 / (1 - 0.5) stays below the threshold
+        if drive != "tie":
+            assert all(counts[i] == 0 for i in doubles)
+        if decay <= 0.9:
+            assert counts[0] == 0
+    table = exactness.markdown(found)
+    assert len(table.splitlines()) == 2 + len(found)
+
+    def off_by_one(x, decay, *arguments, **options):
+        spikes, state = original(x, decay, *arguments, **options)
+        return (spikes if x.dtype == torch.float64 else 1 - spikes), state
+
+    original = exactness.ops.lif
+    monkeypatch.setattr(exactness.ops, "lif", off_by_one)
+    assert exactness.rows(time=64, width=4, seed=0)[0][3][0] == 1 << 13, "every spike is wrong, and none was counted"
