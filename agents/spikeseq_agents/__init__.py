@@ -1,10 +1,18 @@
-"""Reinforcement learning with spiking networks, on top of Stable-Baselines3. Not built yet: nothing to import here.
+"""Reinforcement learning with spiking networks, on top of Stable-Baselines3.
 
-It will hold policies and features extractors of spikeseq's neurons for PPO and off-policy learners, with the state
-carried across steps and reset at episode boundaries.
+import spikeseq_agents
+from sb3_contrib import RecurrentPPO
+RecurrentPPO("SpikingPolicy", "CartPole-v1", verbose=1).learn(100_000)
 """
 
-from importlib.util import find_spec
+# isort: off
+from . import _extra as _extra  # first: it says which extra is missing
 
-if find_spec("stable_baselines3") is None:
-    raise ImportError("spikeseq_agents needs Stable-Baselines3: pip install 'spikeseq[rl]'")
+# isort: on
+from .core import SpikingCore as SpikingCore
+from .policies import CnnSpikingPolicy as CnnSpikingPolicy
+from .policies import MultiInputSpikingPolicy as MultiInputSpikingPolicy
+from .policies import SpikingPolicy as SpikingPolicy
+from .policies import register as register
+
+register()
