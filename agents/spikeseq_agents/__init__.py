@@ -9,10 +9,22 @@ RecurrentPPO("SpikingPolicy", "CartPole-v1", verbose=1).learn(100_000)
 from . import _extra as _extra  # first: it says which extra is missing
 
 # isort: on
+from . import envs, policies
 from .core import SpikingCore as SpikingCore
+from .envs import MaskVelocity as MaskVelocity
+from .envs import MemoryChain as MemoryChain
+from .extractors import SpikingFrameStackExtractor as SpikingFrameStackExtractor
 from .policies import CnnSpikingPolicy as CnnSpikingPolicy
 from .policies import MultiInputSpikingPolicy as MultiInputSpikingPolicy
 from .policies import SpikingPolicy as SpikingPolicy
-from .policies import register as register
+from .ppo import SpikingPPO as SpikingPPO
+from .statistics import SpikeStatistics as SpikeStatistics
+
+
+def register() -> None:
+    """What importing does: RecurrentPPO knows the policies by name, gymnasium the environments. Twice does no harm."""
+    policies.register()
+    envs.register()
+
 
 register()
