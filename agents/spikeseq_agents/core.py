@@ -82,7 +82,7 @@ class SpikingCore(nn.Module):
 
     def initial_state(self, envs: int) -> State:
         zeros = torch.zeros(self.num_layers, envs, self.hidden_size, device=next(self.parameters()).device)
-        return zeros, zeros
+        return zeros, zeros.clone()  # two tensors: torch.export takes one given twice for one input
 
     def forward(self, x: Tensor, state: State | None = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
         """Time first, as nn.LSTM: x [time, envs, input_size], starts bool [time, envs] -> out [time, envs, width]."""
