@@ -8,7 +8,7 @@ from .memory import ByteSequences, MemoryData, Splits
 HIGHEST = 16  # the set's grey values are 0..16
 
 
-class Digits(MemoryData):
+class Digits(MemoryData[ByteSequences]):
     """1,797 digits of 8x8 pixels as sequences x [batch, time = 64, 1] in 0..1, row by row; y [batch] in 0..9.
 
     The split is fixed (`split_seed`) and stratified by class: 20 % test, 20 % validation, the rest training.
@@ -25,7 +25,7 @@ class Digits(MemoryData):
         super().__init__(batch_size, seed)
         self.split_seed = split_seed
 
-    def read(self) -> Splits:
+    def read(self) -> Splits[ByteSequences]:
         try:
             from sklearn.datasets import load_digits
         except ModuleNotFoundError as error:

@@ -6,14 +6,14 @@ index operation makes the batch, no worker processes are needed, and Lightning c
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,58 @@ class ByteSequences(Dataset[Batch]):
 
 
 @dataclass(frozen=True)
-class Splits:
-    train: ByteSequences
-    val: ByteSequences
-    test: ByteSequences
+class TokenSequences(Dataset[Batch]):
+    """Sequences of tokens of any length with one label each.
+
+    tokens: uint8, all sequences one after another; offsets: int64 [items + 1], where each begins, and the end; labels:
+    int64 [items]. An index list gives the batch (x int64 [batch, longest], lengths int64 [batch], y [batch]) at once,
+    padded at the end with token 0.
+    """
+
+    tokens: Tensor
+    offsets: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.tokens.dtype != torch.uint8 or self.tokens.ndim != 1:
+            raise ValueError(f"expected tokens as torch.uint8 [n], got {self.tokens.dtype} {list(self.tokens.shape)}")
+        if len(self.offsets) != len(self.labels) + 1 or int(self.offsets[-1]) > len(self.tokens):
+            raise ValueError(
+                f"expected {len(self.labels) + 1} offsets up to {len(self.tokens)}, got {len(self.offsets)} "
+                f"up to {int(self.offsets[-1])}"
+            )
+        if bool((self.offsets.diff() < 1).any()):
+            raise ValueError("expected sequences of at least one token, got an empty one")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        x, lengths, y = self.__getitems__([index])
+        return x[0], lengths[0], y[0]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """The batch of these items; torch's DataLoader looks for this method."""
+        begin = self.offsets[indices]
+        lengths = self.offsets[torch.as_tensor(indices) + 1] - begin
+        step = torch.arange(int(lengths.max()))
+        inside = step < lengths[:, None]
+        x = torch.where(inside, self.tokens[torch.where(inside, begin[:, None] + step, 0)].long(), 0)
+        return x, lengths, self.labels[indices]
+
+    def part(self, first: int, last: int) -> "TokenSequences":
+        """Items first..last-1, on the same tokens."""
+        return TokenSequences(self.tokens, self.offsets[first : last + 1], self.labels[first:last])
+
+
+Sequences = TypeVar("Sequences", ByteSequences, TokenSequences)
+
+
+@dataclass(frozen=True)
+class Splits(Generic[Sequences]):
+    train: Sequences
+    val: Sequences
+    test: Sequences
 
 
 def _as_is(batch: Any) -> Any:
@@ -62,7 +110,7 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-class MemoryData(LightningDataModule):
+class MemoryData(LightningDataModule, Generic[Sequences]):
     """A data module over `Splits` held in memory; a task gives `read()`.
 
     Training order is a function of (seed, epoch) alone, so a run resumed at an epoch's end sees what the
@@ -76,10 +124,10 @@ class MemoryData(LightningDataModule):
             raise ValueError(f"{type(self).__name__}: expected batch_size of at least 1, got {batch_size}")
         self.batch_size = batch_size
         self.seed = seed
-        self.splits: Splits | None = None
+        self.splits: Splits[Sequences] | None = None
 
     @abstractmethod
-    def read(self) -> Splits:
+    def read(self) -> Splits[Sequences]:
         """Read and check the data."""
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (every stage needs the same files)
@@ -117,12 +165,12 @@ class MemoryData(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         return self.test_dataloader()
 
-    def _split(self, name: str) -> ByteSequences:
+    def _split(self, name: str) -> Sequences:
         self.setup()
         return getattr(self.splits, name)
 
     def _loader(
-        self, data: ByteSequences, sampler: DistributedSampler[Batch] | None = None, drop_last: bool = False
+        self, data: Sequences, sampler: DistributedSampler[Batch] | None = None, drop_last: bool = False
     ) -> DataLoader[Batch]:
         # A generator of its own: iterating must not draw from the global random state, which dropout lives on.
         generator = torch.Generator().manual_seed(self.seed)

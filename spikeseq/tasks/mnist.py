@@ -22,7 +22,7 @@ SIDE = 28
 CLASSES = 10
 
 
-class SequentialMNIST(MemoryData):
+class SequentialMNIST(MemoryData[ByteSequences]):
     """MNIST as sequences x [batch, time = 784, 1] in 0..1, row by row; y [batch] in 0..9.
 
     data_dir: the folder with the four files (Fashion-MNIST's have the same names and form); by default the
@@ -56,7 +56,7 @@ class SequentialMNIST(MemoryData):
         self.permutation_seed = permutation_seed
         self.validation = validation
 
-    def read(self) -> Splits:
+    def read(self) -> Splits[ByteSequences]:
         images, labels, test_images, test_labels = require(self.data_dir, FILES, LAYOUT, SOURCE)
         rest, test = read_pair(images, labels), read_pair(test_images, test_labels)
         if not 0 < self.validation < len(rest):
