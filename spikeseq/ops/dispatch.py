@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from . import fft, native, reference, scan
+from . import fft, gpu, native, reference, scan
 
-ORDER = ("native", "torch")
+ORDER = ("triton", "native", "torch")
 _forced: ContextVar[str | None] = ContextVar("spikeseq_backend", default=None)
 
 
@@ -34,6 +34,7 @@ class Request:
     complex_state: bool = False
     levels: int | None = None
     by_channel: bool = True  # the threshold is one number, or one a channel
+    by_name: bool = False  # asked for by name, not by "auto"
 
 
 class BackendError(RuntimeError):
@@ -68,6 +69,7 @@ REGISTRY: dict[str, Backend] = {
     "reference": Backend(reference, lambda _request: None, "the definition: a plain torch loop, never chosen by auto"),
     "torch": Backend(scan, _torch_refuses, "any device and dtype"),
     "native": Backend(native, native.refuses, "C kernels: CPU, float32", native.missing),
+    "triton": Backend(gpu, gpu.refuses, "Triton kernels: CUDA, float32 and narrower", gpu.missing),
     "fft": Backend(fft, _fft_refuses, "the papers' form, never chosen by auto"),
 }
 
@@ -77,13 +79,13 @@ def choose(request: Request) -> Any:
     forced = _forced.get()
     if forced is not None:
         entry = REGISTRY[forced]
-        reason = entry.missing() or entry.refuses(request)
+        reason = entry.missing() or entry.refuses(replace(request, by_name=True))
         if reason:
             raise BackendError(f"backend {forced!r} cannot serve {request.op}: {reason}")
         return entry.module
     for name in ORDER:
         entry = REGISTRY[name]
-        if entry.missing() is None and entry.refuses(request) is None:
+        if entry.refuses(request) is None and entry.missing() is None:  # in this order: no look for a GPU on CPU work
             return entry.module
     raise BackendError(f"no backend can serve {request}; ask for one by name, with spikeseq.backend('reference')")
 
@@ -97,7 +99,7 @@ def native_wanted() -> bool:
 def backend(name: str) -> Iterator[None]:
     """Run the operations inside the `with` block on one backend, or raise BackendError where it cannot serve.
 
-    `name` is "reference", "torch", "native", "fft", or "auto" to undo an outer choice.
+    `name` is "reference", "torch", "native", "triton", "fft", or "auto" to undo an outer choice.
     """
     if name != "auto" and name not in REGISTRY:
         raise BackendError(f"unknown backend {name!r}: expected 'auto' or one of {tuple(REGISTRY)}")

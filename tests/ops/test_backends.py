@@ -36,7 +36,7 @@ def test_native_is_here_where_a_compiler_is() -> None:
 def test_the_report_lists_every_backend() -> None:
     report = spikeseq.backends()
     lines = repr(report).splitlines()
-    assert [line.split()[0] for line in lines] == ["reference", "torch", "native", "fft"]
+    assert [line.split()[0] for line in lines] == ["reference", "torch", "native", "triton", "fft"]
     assert all(("here" in line) == (report[line.split()[0]] is None) for line in lines)
     assert report["reference"] is report["torch"] is report["fft"] is None
 

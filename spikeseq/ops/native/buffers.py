@@ -42,8 +42,8 @@ def reach_of(x: Tensor, lags: int, starts: Tensor | None) -> Tensor:
     """How many lags each step may look back: no further than its episode's start. int32 [batch, time]."""
     past = lags - 1
     if starts is None:
-        return torch.full(x.shape[:2], past, dtype=torch.int32)
-    steps = torch.arange(x.shape[1])
+        return torch.full(x.shape[:2], past, dtype=torch.int32, device=x.device)
+    steps = torch.arange(x.shape[1], device=x.device)
     since = torch.where(starts, steps, -past - 1).cummax(1).values  # the step at which the present episode began
     return (steps - since).clamp(max=past).to(torch.int32)
 
@@ -55,6 +55,6 @@ def window_of(x: Tensor, state: Tensor, reach: Tensor, starts: Tensor | None) ->
         return state
     window = torch.cat([state, x], 1)[:, time:] if time < past else x[:, time - past :].clone()
     if starts is not None:
-        lag = torch.arange(past - 1, -1, -1)
+        lag = torch.arange(past - 1, -1, -1, device=x.device)
         window = window * (lag <= reach[:, -1:]).to(x.dtype).unsqueeze(-1)
     return window

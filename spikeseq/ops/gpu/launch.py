@@ -1,0 +1,76 @@
+"""What the kernels' functions share: how a kernel is started, masks of starts, room for checkpoints and sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}  # one warp a program; products and sums rounded one by one
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a recurrence's kernels cut their work.
+
+    More rows at once hide more of the memory's latency and take more registers (and Triton longer to compile); a
+    backward program holds about twice as many rows as a forward one, hence its narrower block.
+    """
+
+    tile: int = 16  # steps between two checkpoints, and rows at once in the backward pass
+    rows: int = 16  # rows at once in the forward pass, a multiple of `tile`
+    forward: int = 64  # channels a program
+    backward: int = 32
+
+    def kept(self, x: Tensor) -> int:
+        """States kept for the backward pass, as in rows.py."""
+        return x.shape[1] // self.tile + x.shape[1] % self.tile
+
+    def words(self, starts: Tensor | None) -> Tensor | None:
+        """Starts [batch, time] as one int32 a tile, bit u for its step u."""
+        if starts is None:
+            return None
+        padded = torch.nn.functional.pad(starts, (0, -starts.shape[1] % self.tile))
+        bits = 1 << torch.arange(self.tile, device=starts.device, dtype=torch.int32)
+        return (padded.view(starts.shape[0], -1, self.tile) * bits).sum(-1, dtype=torch.int32)
+
+
+LIF = Form(rows=32)
+PRF = Form()
+STEPS, BLOCK = 32, 64  # a patch
+GATED = Form(tile=8, rows=8)  # two rows a step forward and three backward
+
+
+def run(kernel: Any, x: Tensor, block: int, /, **arguments: Any) -> None:
+    """Start a kernel over `x` [batch, time, width], `block` channels of one row of the batch a program."""
+    grid = (x.shape[0] * -(-x.shape[2] // block),)
+    with torch.cuda.device_of(x):
+        kernel[grid](time=x.shape[1], width=x.shape[2], BLOCK=block, **arguments, **OPTIONS)
+
+
+def chunks_of(steps: int) -> int:
+    return -(-steps // STEPS)
+
+
+def run_patches(kernel: Any, x: Tensor, batch: int, steps: int, /, **arguments: Any) -> None:
+    """Start a kernel that works on patches of STEPS steps and BLOCK channels."""
+    width = x.shape[-1]
+    grid = (batch * chunks_of(steps) * -(-width // BLOCK),)
+    with torch.cuda.device_of(x):
+        kernel[grid](width=width, STEPS=STEPS, BLOCK=BLOCK, num_warps=4, enable_fp_fusion=False, **arguments)
+
+
+def checkpoints_for(x: Tensor, form: Form, planes: int = 1) -> Tensor:
+    return x.new_empty(x.shape[0], form.kept(x), planes, x.shape[2], dtype=torch.float32)
+
+
+def rows_for(x: Tensor, *planes: int) -> Tensor:
+    """Room for a parameter's gradient, one row for each sequence: summed in double, in one order."""
+    return torch.empty(x.shape[0], *planes, x.shape[2], dtype=torch.float64, device=x.device)
+
+
+def pairs(z: Tensor) -> Tensor:
+    """A complex64 tensor as the kernels read it: one 64-bit integer a number."""
+    return z.view(torch.int64)

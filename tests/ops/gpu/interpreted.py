@@ -1,0 +1,85 @@
+"""The Triton kernels in Triton's interpreter, on tiny CPU tensors. test_interpreter.py runs this in its own process,
+because Triton reads TRITON_INTERPRET when a kernel is defined."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import spikeseq
+from spikeseq import BackendError, ops
+from spikeseq.ops import dispatch
+from spikeseq.ops.gpu import launch
+from tests.ops.gpu import cases
+
+# 67 steps: two blocks of 32 rows forward, four tiles of 16 backward (eight of 8), and steps left over
+LONG, WIDE = (1, 67, 3), (2, 9, 70)
+MANY = list(cases.every_case((1, 2, 1), "cpu", False))
+SHORT = ["lif soft", "prf soft", "dsn atan", "scan complex turning", "scan real varying", "sliding 4", "spike atan"]
+
+
+def test_the_sizes_reach_every_loop() -> None:
+    for form in (launch.LIF, launch.PRF, launch.GATED):
+        assert LONG[1] // form.rows >= 2
+        assert LONG[1] % form.tile
+        assert LONG[1] % form.rows
+    assert WIDE[2] > launch.BLOCK >= max(form.forward for form in (launch.LIF, launch.PRF, launch.GATED))
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_long_with_starts(name: str) -> None:
+    cases.hold(name, cases.every_case(LONG, "cpu", True)[name])
+
+
+@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("size", [WIDE, (1, 1, 1), (1, 16, 1)], ids=str)
+def test_other_sizes_without_starts(name: str, size: cases.Size) -> None:
+    cases.hold(name, cases.every_case(size, "cpu", False)[name])
+
+
+def test_bfloat16() -> None:
+    cases.hold_narrow(torch.bfloat16, (2, 19, 5), "cpu")
+
+
+@pytest.mark.parametrize("name", SHORT[:4])
+def test_without_gradients(name: str) -> None:
+    """No checkpoints are kept, and the outputs are the same."""
+    call, given = cases.every_case((1, 35, 2), "cpu", True)[name]
+    with spikeseq.backend("triton"):
+        with_grad = call(*(t.clone().requires_grad_() for t in given))
+        without = call(*given)
+    for a, b in zip(with_grad, without, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_double_backward() -> None:
+    x, decay = torch.randn(2, 5, 3), torch.rand(3)
+    results = []
+    for backend in ("triton", "reference"):
+        inputs = [x.clone().requires_grad_(), decay.clone().requires_grad_()]
+        with spikeseq.backend(backend):
+            membrane, _ = ops.linear_scan(*inputs)
+            first = torch.autograd.grad(membrane.square().sum(), inputs, create_graph=True)
+        results.append(torch.autograd.grad(first[0].square().sum() + first[1].square().sum(), inputs))
+    for got, wanted in zip(*results, strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-4)
+
+
+def test_auto_leaves_cpu_tensors_to_others() -> None:
+    request = dispatch.Request("lif", torch.device("cpu"), torch.float32)
+    assert not dispatch.choose(request).__name__.endswith("gpu")
+    with spikeseq.backend("triton"):
+        assert dispatch.choose(request).__name__.endswith("gpu")
+
+
+def test_refusals() -> None:
+    x = torch.randn(1, 2, 3)
+    with spikeseq.backend("triton"):
+        with pytest.raises(BackendError, match="its state is float32"):
+            ops.lif(x.double(), 0.9)
+        with pytest.raises(BackendError, match="reference"):
+            ops.lif(x, 0.9, detach_reset=False)
+        with pytest.raises(BackendError, match="varies in time"):
+            ops.linear_scan(x, torch.randn(1, 2, 3, dtype=torch.complex64))
+        with pytest.raises(BackendError, match="one a channel"):
+            ops.spike(x, torch.ones(2, 1))

@@ -1,0 +1,112 @@
+"""Every Triton kernel compiled ahead of time for sm_90, as the backend would start it there: no register spills.
+
+The calls of the backend are recorded on CPU tensors, so what is compiled is what would run, flags and absent arguments
+included. It needs no GPU: ptxas comes with Triton.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+triton = pytest.importorskip("triton", reason="Triton is not installed: pip install 'spikeseq[gpu]'")
+if triton.knobs.runtime.interpret:
+    pytest.skip("TRITON_INTERPRET is set: kernels cannot be compiled", allow_module_level=True)
+
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+from triton.runtime.jit import JITFunction  # noqa: E402
+
+from spikeseq import ops  # noqa: E402
+from spikeseq.ops import gpu  # noqa: E402
+
+TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float64: "*fp64", torch.int32: "*i32",
+         torch.int64: "*i64"}  # fmt: skip
+LAUNCH = {"num_warps", "enable_fp_fusion"}
+WIDTH = 32
+
+
+def compiled(kernel: Any, given: dict[str, Any]) -> Any:
+    """The kernel for these arguments, specialised as a launch on a device would."""
+    options = {name: given.pop(name) for name in LAUNCH}
+    signature, constants, hints = {}, {}, {}
+    for i, parameter in enumerate(kernel.params):
+        value = given.pop(parameter.name)
+        if parameter.is_constexpr or value is None:
+            signature[parameter.name], constants[(i,)] = "constexpr", value
+        elif isinstance(value, Tensor):
+            signature[parameter.name], hints[(i,)] = TYPES[value.dtype], [["tt.divisibility", 16]]
+        else:
+            signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
+            if isinstance(value, int) and value % 16 == 0 and not parameter.do_not_specialize:
+                hints[(i,)] = [["tt.divisibility", 16]]
+    assert not given, f"arguments that {kernel.__name__} does not know: {given.keys()}"
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=hints)
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def resources(kernel: Any, folder: Path) -> dict[str, int]:
+    """Registers a thread and bytes of local memory (spills), as the assembler wrote them into the binary."""
+    binary = folder / "kernel.cubin"
+    binary.write_bytes(kernel.asm["cubin"])
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    report = subprocess.run([tool, "-res-usage", binary], capture_output=True, text=True, check=True)
+    found = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", report.stdout + report.stderr))
+    return {name: int(found[name]) for name in ("REG", "STACK", "LOCAL")}
+
+
+def tensors(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    vector, state = torch.ones(WIDTH), torch.zeros(2, WIDTH)
+    x = torch.zeros(2, 20, WIDTH, dtype=dtype)
+    return {"x": x, "vector": vector, "state": state, "turning": torch.complex(vector, vector), "z": state + 0j,
+            "pairs": x + 0j, "weight": torch.ones(WIDTH, 4), "history": torch.zeros(2, 3, WIDTH)}  # fmt: skip
+
+
+STARTS = torch.zeros(2, 20, dtype=torch.bool)
+NEURON = (STARTS, ops.atan(), "soft", False, "spikes", True)
+INTEGERS = (STARTS, ops.integer(4), False, "spikes")
+Call = Callable[..., Any]
+CALLS: dict[str, tuple[Call, tuple[str, ...]]] = {
+    "lif": (lambda x, a, v, s: gpu.lif(x, a, v, v, s, *NEURON), ("x", "vector", "vector", "state")),
+    "lif hard": (
+        lambda x, a, v, s: gpu.lif(x, a, v, v, s, STARTS, ops.sigmoid(), "hard", False, "spikes", True),
+        ("x", "vector", "vector", "state"),
+    ),
+    "prf": (
+        lambda x, a, g, v, z: gpu.prf(x, a, g, v, v, z, *NEURON),
+        ("x", "turning", "vector", "vector", "z"),
+    ),
+    "complex scan": (lambda x, a, z: gpu.linear_scan(x, a, z, None), ("pairs", "turning", "z")),
+    "varying scan": (lambda x, a, s: gpu.linear_scan(x, a, s, STARTS), ("x", "x", "state")),
+    "dsn": (lambda x, g, v, s: gpu.dsn(x, g, 0.25, v, s, *INTEGERS), ("x", "x", "vector", "state")),
+    "dsn logarithm": (lambda x, g, v, s: gpu.dsn(x, g, 0.6, v, s, *INTEGERS), ("x", "x", "vector", "state")),
+    "sliding": (lambda x, w, b, s: gpu.sliding(x, w, b, s, None), ("x", "weight", "vector", "history")),
+    "spike": (lambda x, v: gpu.spike(x, v, ops.integer(4), False), ("x", "vector")),
+}
+
+
+@pytest.mark.parametrize("name", [*CALLS, "lif bfloat16"])
+def test_no_spills(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    launches: list[tuple[Any, dict[str, Any]]] = []
+
+    def record(self: Any, *, grid: Any, warmup: bool, **arguments: Any) -> None:  # noqa: ARG001
+        launches.append((self, arguments))
+
+    monkeypatch.setattr(JITFunction, "run", record)
+    call, names = CALLS[name.removesuffix(" bfloat16")]
+    given = tensors(torch.bfloat16 if name.endswith("bfloat16") else torch.float32)
+    out, *_ = call(*(given[n].clone().requires_grad_() for n in names))
+    out.backward(torch.zeros_like(out))
+    monkeypatch.undo()
+    assert [kernel.__name__.rpartition("_")[2] for kernel, _ in launches] == ["forward", "backward"]
+    for kernel, arguments in launches:
+        used = resources(compiled(kernel, arguments), tmp_path)
+        print(f"{name}: {kernel.__name__} takes {used['REG']} registers")
+        assert used["STACK"] == used["LOCAL"] == 0, f"{kernel.__name__} of {name} spills: {used}"
