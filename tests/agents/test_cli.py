@@ -1,0 +1,164 @@
+"""Settings in rl-zoo3's shape, and train, eval, record from the command line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import yaml
+from sb3_contrib import RecurrentPPO
+
+from spikeseq_agents import SpikingPPO, settings
+from spikeseq_agents.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs" / "rl").glob("*.yml"))
+CHAIN = {
+    "policy": "SpikingPolicy",
+    "n_envs": 2,
+    "n_timesteps": 64,
+    "normalize": True,
+    "n_steps": 16,
+    "batch_size": 16,
+    "n_epochs": 2,
+    "learning_rate": "lin_1e-3",
+    "env_kwargs": {"length": 3},
+    "policy_kwargs": {"lstm_hidden_size": 8},
+}
+
+
+def written(folder, content):
+    path = folder / "run.yml"
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def test_there_are_configs():
+    assert CONFIGS
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_builds(path):
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert "%" in first
+    assert any(unit in first for unit in ("second", "minute", "hour"))
+    for env in yaml.safe_load(path.read_text()):
+        chosen = settings.read(path, env)
+        made = gym.make(env, **chosen.env_kwargs)
+        model = chosen.algorithm_class(chosen.policy, made, device="cpu", **chosen.hyperparameters)
+        assert model.n_steps > 0
+
+
+def test_a_file_is_read(tmp_path):
+    chosen = settings.read(written(tmp_path, {"MemoryChain-v0": CHAIN}))
+    assert (chosen.env, chosen.algorithm_class, chosen.n_envs, chosen.normalize) == (
+        "MemoryChain-v0",
+        SpikingPPO,
+        2,
+        {},
+    )
+    assert chosen.hyperparameters["learning_rate"](0.5) == pytest.approx(5e-4)
+    stock = settings.read(written(tmp_path, {"MemoryChain-v0": CHAIN}), algorithm="ppo_lstm")
+    assert stock.algorithm_class is RecurrentPPO
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "unknown keys \\['colour'\\]"),
+        ({"learning_rate": "cos_1e-3"}, "learning_rate as a number or 'lin_"),
+        ({"policy_kwargs": "dict(lstm_hidden_size=8)"}, "YAML mapping"),
+        ({"normalize": "yes"}, "normalize"),
+        ({"algo": "dqn"}, "algo to be one of"),
+    ],
+)
+def test_wrong_settings_are_named(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        settings.read(written(tmp_path, {"MemoryChain-v0": CHAIN | change}))
+
+
+def test_wrong_files_are_named(tmp_path, capsys):
+    with pytest.raises(FileNotFoundError, match="found nothing"):
+        settings.read(tmp_path / "none.yml")
+    two = written(tmp_path, {"MemoryChain-v0": CHAIN, "CartPole-v1": CHAIN})
+    with pytest.raises(ValueError, match="--env to choose one of"):
+        settings.read(two)
+    with pytest.raises(ValueError, match="expected env to be one of"):
+        settings.read(two, "Pendulum-v1")
+    incomplete = {name: value for name, value in CHAIN.items() if name != "policy"}
+    with pytest.raises(ValueError, match=r"expected \['policy'\]"):
+        settings.read(written(tmp_path, {"MemoryChain-v0": incomplete}))
+    one = written(tmp_path, {"NoSuch-v0": CHAIN})
+    for arguments, message in (
+        (["train", "--config", one], "name of a gymnasium environment"),
+        (["eval", "--config", one, "--folder", str(tmp_path)], "run train first"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            main([*arguments, "--device", "cpu"])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("algorithm", ["spiking_ppo", "ppo_lstm"])
+def test_train_then_eval(algorithm, tmp_path, capsys):
+    config = written(tmp_path, {"MemoryChain-v0": CHAIN | {"algo": algorithm}})
+    common = ["--config", config, "--folder", str(tmp_path / "run"), "--device", "cpu"]
+    main(["train", *common])
+    assert "spike_rate_pi" in capsys.readouterr().out
+    main(["eval", *common, "--episodes", "5"])
+    assert "MemoryChain-v0: " in (out := capsys.readouterr().out)
+    assert "over 5 episodes" in out
+    assert {"model.zip", "vecnormalize.pkl"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(SystemExit, match="to render frames"):
+        main(["record", *common])
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, capsys):
+    """SIGKILL in the middle; the last checkpoint file goes on to the full number of steps."""
+    folder, long = tmp_path / "run", CHAIN | {"n_timesteps": 20_000}
+    config = written(tmp_path, {"MemoryChain-v0": long})
+    words = ["train", "--config", config, "--folder", str(folder), "--device", "cpu"]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "agents")])
+    run = subprocess.Popen(
+        [sys.executable, "-m", "spikeseq_agents", *words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 120
+        while not list(folder.glob("run_vecnormalize_*_steps.pkl")) and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    assert not (folder / "model.zip").exists()
+    first = folder / "run_2000_steps.zip"
+    assert first.is_file()
+    shorter = written(tmp_path, {"MemoryChain-v0": long | {"n_timesteps": 2_064}})
+    words[2] = shorter
+    main([*words, "--resume", str(first)])
+    capsys.readouterr()
+    assert SpikingPPO.load(folder / "model.zip", device="cpu").num_timesteps >= 2_064
+    with pytest.raises(SystemExit, match="it is done"):
+        main([*words[:2], written(tmp_path, {"MemoryChain-v0": CHAIN}), *words[3:], "--resume", str(first)])
+    with pytest.raises(SystemExit, match="expected a checkpoint"):
+        main([*words, "--resume", str(folder / "none.zip")])
+
+
+@pytest.mark.peers
+def test_record_gives_a_film_and_spikes(tmp_path, capsys):
+    pytest.importorskip("PIL")
+    pytest.importorskip("pygame")
+    config = written(tmp_path, {"CartPoleNoVel-v1": {n: v for n, v in CHAIN.items() if n != "env_kwargs"}})
+    common = ["--config", config, "--folder", str(tmp_path / "run"), "--device", "cpu"]
+    main(["train", *common])
+    main(["record", *common])
+    film, spikes = (Path(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert film.read_bytes()[:3] == b"GIF"
+    values = np.load(spikes)
+    assert values.shape[1] == 8
+    assert set(np.unique(values)) <= {0.0, 1.0}
