@@ -10,6 +10,7 @@ Triton is imported when a kernel is first needed.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -26,20 +27,27 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
+@cache
+def _absent() -> str | None:
+    """Why Triton cannot be used, or None."""
+    if find_spec("triton") is None:
+        return "Triton is not installed; run pip install 'spikeseq[gpu]'"
+    triton = import_module("triton")
+    if not hasattr(triton, "knobs"):
+        return f"expected Triton 3.4 or newer, found {triton.__version__}; run pip install 'spikeseq[gpu]'"
+    return None
+
+
 def interpreted() -> bool:
     """Whether Triton runs kernels on the CPU, in Python."""
-    if find_spec("triton") is None:
-        return False
-    return import_module("triton").knobs.runtime.interpret
+    return _absent() is None and import_module("triton").knobs.runtime.interpret
 
 
 def missing() -> str | None:
     """Why the kernels cannot run here, or None."""
-    if find_spec("triton") is None:
-        return "Triton is not installed; run pip install 'spikeseq[gpu]'"
-    if not torch.cuda.is_available() and not interpreted():
+    if _absent() is None and not torch.cuda.is_available() and not interpreted():
         return "no CUDA device found (TRITON_INTERPRET=1 runs the kernels on the CPU, slowly)"
-    return None
+    return _absent()
 
 
 def refuses(request: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -124,7 +125,9 @@ def spike(d: dict[str, Tensor], surrogate: ops.Surrogate) -> Case:
     return lambda x, v: (ops.spike(x, v, surrogate),), [d["x"], d["threshold"]]
 
 
+@cache
 def every_case(size: Size, device: str, with_starts: bool) -> dict[str, Case]:
+    torch.manual_seed(0)
     d, starts = draw(size, device), masks(size, device, with_starts)
     atan, integer = ops.atan(), ops.integer(3)
     cases = {f"lif {reset}": lif(d, starts, atan, reset=reset) for reset in ("soft", "hard", "none")}

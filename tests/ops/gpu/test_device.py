@@ -20,7 +20,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("name", list(cases.every_case((1, 2, 1), "cpu", False)))
-@pytest.mark.parametrize("size", [(1, 1, 1), (3, 33, 17), (2, 257, 130), (5, 1000, 64)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 33, 17), (2, 257, 130), (3, 600, 64)], ids=str)
 @pytest.mark.parametrize("with_starts", [False, True])
 def test_kernels_agree_with_the_reference(name: str, size: cases.Size, with_starts: bool) -> None:
     cases.hold(name, cases.every_case(size, "cuda", with_starts)[name])
