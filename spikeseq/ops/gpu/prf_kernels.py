@@ -3,7 +3,7 @@
     z = decay * v + gain * x;  s = fire(Re z);  v = z - rho * s | z
 
 With no reset and OUTPUT "states" it is the linear scan with a constant complex decay, whose input and output may be
-complex (PAIRS: x is complex). The form is that of lif_kernels.py.
+complex (PAIRS: x is complex, and the gain a constant 1). The form is that of lif_kernels.py.
 """
 
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false
@@ -136,10 +136,9 @@ def prf_tile_back(
         adjoint_im = back_im
         if OUTPUT == "states":
             adjoint_im += h_im
-        x_re, x_im = parts(rows[u], PAIRS)
+        x_re, _ = parts(rows[u], PAIRS)
         to_gain += adjoint_re * x_re
         if PAIRS:
-            to_gain += adjoint_im * x_im
             tl.store(grad_x + u * stride, pair_of(gain * adjoint_re, gain * adjoint_im), mask=inside)
         else:
             tl.store(grad_x + u * stride, (gain * adjoint_re).to(grad_x.dtype.element_ty), mask=inside)
