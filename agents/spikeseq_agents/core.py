@@ -16,6 +16,20 @@ from .timing import spread, time_constants, unit_variance_gain
 State = tuple[Tensor, ...]  # two float32 tensors [layers, envs, hidden_size], as Stable-Baselines3 keeps them
 
 
+class Mixer(nn.Linear):
+    """`scale * (W x + b)`, scale [outputs] fixed: slow neurons need large inputs, which steps of Adam's size on W alone
+    would hardly move."""
+
+    scale: Tensor
+
+    def __init__(self, inputs: int, outputs: int, scale: Tensor) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("scale", scale)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(input, self.scale.unsqueeze(-1) * self.weight, self.scale * self.bias)
+
+
 class SpikingCore(nn.Module):
     """`num_layers` of Linear and spiking neurons; one step in the environment, all steps at once in training.
 
@@ -64,12 +78,8 @@ class SpikingCore(nn.Module):
         for layer in range(num_layers):
             last = layer == num_layers - 1
             made = spread(neuron, width, time_constants, {**options, "output": readout if last else "spikes"})
-            mixer = nn.Linear(width if layer else input_size, width)
-            with torch.no_grad():
-                gain = 3**0.5 * unit_variance_gain(made)  # nn.Linear's uniform weights have variance 1 / (3 fan_in)
-                mixer.weight.mul_(gain.unsqueeze(-1))
-                mixer.bias.mul_(gain)
-            self.mixers.append(mixer)
+            # nn.Linear's uniform weights have variance 1 / (3 fan_in)
+            self.mixers.append(Mixer(width if layer else input_size, width, 3**0.5 * unit_variance_gain(made)))
             self.neurons.append(made)
         self._template: NeuronState = self.layer(0).initial_state(1)
         self._planes = len(_cut(self._template))
