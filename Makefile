@@ -22,14 +22,18 @@ lint: $(VENV)/installed-dev
 clean:
 	rm -rf $(VENV) build dist spikeseq/ops/native/*.so
 
-# A torch that the machine came with (for its GPU, say) is kept: the environment sees it and nothing may replace it.
+# A torch that the machine came with (for its GPU, say) is kept, and so is its triton: the environment sees them and
+# nothing may replace them.
 # (A torch in another virtual environment cannot be seen from here, so that does not count.)
 $(VENV)/torch: constraints.txt
 	if $(PYTHON) -c 'import sys, torch; sys.exit(sys.prefix != sys.base_prefix)' 2>/dev/null; \
 	then $(PYTHON) -m venv --system-site-packages $(VENV); else $(PYTHON) -m venv $(VENV); fi
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install $$(grep '^torch==' constraints.txt)
-	{ $(BIN)/python -c 'from importlib.metadata import version; print("torch==" + version("torch"))'; grep -v '^torch==' constraints.txt; } > $@
+	for package in torch triton; do \
+	  $(BIN)/python -c "from importlib.metadata import version; print('$$package==' + version('$$package'))" 2>/dev/null \
+	  || grep "^$$package==" constraints.txt; done > $@
+	grep -vE '^(torch|triton)==' constraints.txt >> $@
 
 $(VENV)/installed: $(VENV)/torch pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet -c $(VENV)/torch -e '.[train]'
