@@ -16,6 +16,9 @@ from .timing import spread, time_constants, unit_variance_gain
 State = tuple[Tensor, ...]  # two float32 tensors [layers, envs, hidden_size], as Stable-Baselines3 keeps them
 
 
+DRIVE = 2.0  # deviation of a membrane at the start, in thresholds, on inputs of variance 1: a third of the steps spike
+
+
 class Mixer(nn.Linear):
     """`scale * (W x + b)`, scale [outputs] fixed: slow neurons need large inputs, which steps of Adam's size on W alone
     would hardly move."""
@@ -79,7 +82,8 @@ class SpikingCore(nn.Module):
             last = layer == num_layers - 1
             made = spread(neuron, width, time_constants, {**options, "output": readout if last else "spikes"})
             # nn.Linear's uniform weights have variance 1 / (3 fan_in)
-            self.mixers.append(Mixer(width if layer else input_size, width, 3**0.5 * unit_variance_gain(made)))
+            scale = DRIVE * 3**0.5 * unit_variance_gain(made)
+            self.mixers.append(Mixer(width if layer else input_size, width, scale))
             self.neurons.append(made)
         self._template: NeuronState = self.layer(0).initial_state(1)
         self._planes = len(_cut(self._template))

@@ -1,8 +1,7 @@
 """Time constants, in steps: how they are spread over a layer at the start, and what they are later.
 
 A policy remembers for as long as its slowest neurons do, so a layer begins with time constants log-uniform in
-(shortest, longest) steps instead of one value. All neurons begin with an input gain under which white noise of
-variance 1 gives a membrane of variance 1, whatever the time constant.
+(shortest, longest) steps instead of one value. `unit_variance_gain` makes their membranes equally large.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def test_train_then_eval(algorithm, tmp_path, capsys):
 
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, capsys):
     """SIGKILL in the middle; the last checkpoint file goes on to the full number of steps."""
-    folder, long = tmp_path / "run", CHAIN | {"n_timesteps": 20_000}
+    folder, long = tmp_path / "run", CHAIN | {"n_timesteps": 4_000}
     config = written(tmp_path, {"MemoryChain-v0": long})
     words = ["train", "--config", config, "--folder", str(folder), "--device", "cpu"]
     path = os.pathsep.join([str(ROOT), str(ROOT / "agents")])
@@ -136,13 +136,13 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, capsys):
         run.send_signal(signal.SIGKILL)
         run.wait()
     assert not (folder / "model.zip").exists()
-    first = folder / "run_2000_steps.zip"
+    first = folder / "run_400_steps.zip"
     assert first.is_file()
-    shorter = written(tmp_path, {"MemoryChain-v0": long | {"n_timesteps": 2_064}})
+    shorter = written(tmp_path, {"MemoryChain-v0": long | {"n_timesteps": 464}})
     words[2] = shorter
     main([*words, "--resume", str(first)])
     capsys.readouterr()
-    assert SpikingPPO.load(folder / "model.zip", device="cpu").num_timesteps >= 2_064
+    assert SpikingPPO.load(folder / "model.zip", device="cpu").num_timesteps >= 464
     with pytest.raises(SystemExit, match="it is done"):
         main([*words[:2], written(tmp_path, {"MemoryChain-v0": CHAIN}), *words[3:], "--resume", str(first)])
     with pytest.raises(SystemExit, match="expected a checkpoint"):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from spikeseq.neurons import Neuron
 from spikeseq_agents import SpikingCore
+from spikeseq_agents.core import DRIVE
 
 NEURONS = ("PRF", "LIF", "DSN")
 
@@ -90,14 +91,18 @@ def test_time_constants_lie_where_asked(neuron):
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
-def test_noise_of_variance_one_gives_membranes_of_variance_one(neuron):
+def test_noise_of_variance_one_gives_membranes_of_one_size(neuron):
     options = {"reset": "none"} if neuron == "LIF" else {"decay": "none"} if neuron == "DSN" else {}
     core = SpikingCore(16, 200, neuron=neuron, neuron_options=options, time_constants=(2, 20), readout="membrane")
     with torch.no_grad():
         core.get_parameter("mixers.0.bias").zero_()
         membranes, _ = core(torch.randn(400, 20, 16))
     # of a rotating membrane the real part holds half, of a slowly rotating one all
-    assert 0.5 < membranes[100:].var() < 1.2
+    variances = membranes[100:].var((0, 1)) / DRIVE**2
+    assert 0.5 < variances.mean() < 1.2
+    steps = core.time_constants()[0]
+    fast, slow = (variances[chosen].mean() for chosen in (steps < 5, steps > 10))
+    assert 0.5 < fast / slow < 2
 
 
 def test_the_backward_can_be_differentiated_again():
