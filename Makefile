@@ -17,7 +17,7 @@ test: lint
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright -p pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist spikeseq/ops/native/*.so

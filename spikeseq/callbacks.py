@@ -23,7 +23,7 @@ class EpochLines(Callback):
         shown = {name: float(value) for name, value in sorted(trainer.callback_metrics.items()) if "lr-" not in name}
         metrics = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
         seconds = time.monotonic() - self._began
-        print(f"epoch {trainer.current_epoch + 1}{of}  {metrics}  {seconds:.0f} s", flush=True)
+        print(f"epoch {trainer.current_epoch + 1}{of}  {metrics}  {seconds:.0f} s in all", flush=True)
 
 
 class PredictionFile(BasePredictionWriter):

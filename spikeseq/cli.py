@@ -71,6 +71,30 @@ class RunCLI(LightningCLI):
             }
         )
 
+    def before_instantiate_classes(self) -> None:
+        """Weights must come from a file: without one Lightning would score the network it has just initialised."""
+        if self.subcommand is None:
+            return
+        path = self._get(self.config, "ckpt_path")
+        if path is None and self.subcommand == "fit":
+            return
+        if path is None or not Path(path).is_file():
+            found = "nothing" if path is None else f"no file at {path}"
+            raise FileNotFoundError(f"{self.subcommand}: expected --ckpt_path with a checkpoint file, found {found}")
+
+    def instantiate_classes(self) -> None:
+        """Settings that a class refuses are one line, as those that the parser refuses."""
+        try:
+            super().instantiate_classes()
+        except (TypeError, ValueError) as error:
+            self.parser.error(f"{type(error).__name__}: {error}", error)
+
+    def after_fit(self) -> None:
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+                # the callback that watches no score keeps the last one
+                print(f"{'best' if callback.monitor else 'last'} checkpoint  {callback.best_model_path}")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = []
@@ -81,6 +105,10 @@ class RunCLI(LightningCLI):
         if config["enable_checkpointing"] is not False:
             # ModelCheckpoint's own save_last is the last *best* one, which is not where a run should resume.
             callbacks.append(ModelCheckpoint(filename="last", enable_version_counter=False))
+        if self.subcommand in ("validate", "test"):
+            kwargs["logger"] = False  # their scores are printed; a folder for each would only push the numbers up
+        if self.subcommand != "fit" or config["logger"] is False:
+            self.save_config_callback = None  # it would write config.yaml where the user stands
         wanted = config["enable_progress_bar"] is not False
         if wanted and not sys.stdout.isatty():
             kwargs["enable_progress_bar"] = False

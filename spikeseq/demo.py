@@ -13,15 +13,19 @@ from .energy import audit, energy
 from .neurons import Neuron
 from .plots import raster, training_curve
 
-CONFIG = Path(__file__).parents[1] / "configs" / "smoke" / "digits.yaml"
+# in a checkout, or where a wheel puts it
+CONFIGS = (Path(__file__).parents[1] / "configs" / "smoke" / "digits.yaml", Path(__file__).parent / "digits.yaml")
 
 
 def demo_command(arguments: list[str]) -> None:
     """Fit the config, test the checkpoint that did best on validation, and report; arguments as for `fit`."""
-    if "--config" not in arguments:
-        if not CONFIG.is_file():
-            raise FileNotFoundError(f"{CONFIG} is missing: run the demo in a checkout of spikeseq, or give --config")
-        arguments = ["--config", str(CONFIG), *arguments]
+    if not any(word in ("-c", "--config") or word.startswith("--config=") for word in arguments):
+        config = next((path for path in CONFIGS if path.is_file()), None)
+        if config is None:
+            raise FileNotFoundError(
+                f"{CONFIGS[0]} is missing: run the demo in a checkout of spikeseq, or give --config"
+            )
+        arguments = ["--config", str(config), *arguments]
     torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
     cli = RunCLI(["fit", *arguments])
     folder = Path(cli.trainer.log_dir or cli.trainer.default_root_dir)
@@ -39,7 +43,9 @@ def demo_command(arguments: list[str]) -> None:
     print(f"\ntest accuracy   {100 * scores['test_accuracy']:.2f} %, once, of the checkpoint best on validation")
     print(f"parameters      {parameters:,}")
     print("firing rate     " + ", ".join(f"{name} {100 * rate:.2f} %" for name, rate in report.firing_rates.items()))
-    print(f"energy          {report.full_joule * 1e9:.1f} nJ a sample (45 nm, every layer counted)")
+    print(
+        f"energy          {report.full_joule * 1e9:.1f} nJ a sample (45 nm, every layer counted, mean of {report.samples} test sequences)"
+    )
     verdict = "every product inside the blocks saw spikes only" if checked.spike_driven else "NOT spike-driven"
     print(f"audit           {verdict}; float input: {', '.join(checked.exceptions) or 'none'}")
     for name, path in (("checkpoint", best), ("raster", dots), ("training curve", curve)):

@@ -1,6 +1,7 @@
 """The command line: runs from a YAML file, its errors are one line, its files lie where it says."""
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,41 @@ def test_without_lightning_the_pip_line_is_given():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "error: training needs Lightning: pip install 'spikeseq[train]'\n"
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+@pytest.mark.parametrize("path", [None, "last", "best"])
+def test_scores_are_of_a_checkpoint(command, path, config, capsys):
+    """Without one, the score would be that of random weights."""
+    assert main([command, "--config", str(config), *(["--ckpt_path", path] if path else [])]) == 1
+    assert f"error: {command}: expected --ckpt_path with a checkpoint file" in capsys.readouterr().err
+
+
+def test_fit_says_where_its_checkpoints_are(config, capsys):
+    assert main(["fit", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    best = re.search(r"best checkpoint  (.*\.ckpt)", out)
+    last = re.search(r"last checkpoint  (.*last\.ckpt)", out)
+    assert best
+    assert last
+    folders = set(Path("runs/digits").iterdir())
+    assert main(["test", "--config", str(config), "--ckpt_path", best[1]]) == 0
+    assert main(["validate", "--config", str(config), "--ckpt_path", last[1]]) == 0
+    assert set(Path("runs/digits").iterdir()) == folders, "a score leaves no folder"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("neuron", "PFR", "unknown neuron 'PFR': expected one of"),
+        ("neuron_options", "{taau: 5}", "taau"),
+        ("depth", "0", "expected width and depth of at least 1"),
+    ],
+)
+def test_settings_that_the_model_refuses_are_one_line(key, value, message, config, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(config), f"--model.model.init_args.{key}", value])
+    assert stop.value.code == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert message in errors[0]

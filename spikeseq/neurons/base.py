@@ -52,6 +52,10 @@ class Neuron(nn.Module, ABC):
         if isinstance(surrogate, str):
             choice(name, "surrogate", surrogate, tuple(_BY_NAME))
             surrogate = _BY_NAME[surrogate]()
+        if surrogate is not None and not isinstance(surrogate, Surrogate):
+            raise TypeError(
+                f"{name}: expected surrogate as a Surrogate such as ops.atan(), or a name, got {surrogate!r}"
+            )
         self.width = width
         self.output = output
         self.surrogate = integer(levels) if levels is not None else surrogate or atan()
