@@ -43,9 +43,8 @@ def demo_command(arguments: list[str]) -> None:
     print(f"\ntest accuracy   {100 * scores['test_accuracy']:.2f} %, once, of the checkpoint best on validation")
     print(f"parameters      {parameters:,}")
     print("firing rate     " + ", ".join(f"{name} {100 * rate:.2f} %" for name, rate in report.firing_rates.items()))
-    print(
-        f"energy          {report.full_joule * 1e9:.1f} nJ a sample (45 nm, every layer counted, mean of {report.samples} test sequences)"
-    )
+    joule, counted = report.full_joule * 1e9, f"45 nm, every layer counted, mean of {report.samples} test sequences"
+    print(f"energy          {joule:.1f} nJ a sample ({counted})")
     verdict = "every product inside the blocks saw spikes only" if checked.spike_driven else "NOT spike-driven"
     print(f"audit           {verdict}; float input: {', '.join(checked.exceptions) or 'none'}")
     for name, path in (("checkpoint", best), ("raster", dots), ("training curve", curve)):
