@@ -41,22 +41,19 @@ static power_t power_of(float tau) {
 }
 
 INLINE gate_t open_gate(vf gate, power_t p) {
-  vf magnitude = (vf)((vi)gate & 0x7fffffff);
-  vf y = exponential_of_negative(-magnitude), r = reciprocal(1.0f + y), small = y * r;
-  vi up = gate > 0.0f;
-  gate_t g;
-  g.complement = where(up, small, r); /* sigmoid(-gate) */
-  g.slope = g.complement * p.inverse_tau;
+  vf y = exponential(-gate), r = reciprocal(1.0f + y); /* r = sigmoid(gate), y r = sigmoid(-gate), both without loss */
+  gate_t g = {r, y * r, y * r * p.inverse_tau};
   if (p.squarings >= 0) {
-    g.decay = where(up, r, small);
     for (int k = 0; k < p.squarings; k++) {
       g.complement = g.complement * (2.0f - g.complement);
       g.decay = g.decay * g.decay;
     }
     return g;
   }
-  vf log_decay = (where(up, splat(0.0f), gate) - log_one_plus(y)) * p.inverse_tau, power, m;
-  split_exp(where(log_decay < -87.0f, splat(-87.0f), log_decay), &power, &m);
+  vf magnitude = (vf)((vi)gate & 0x7fffffff), power, m;
+  vf log_sigmoid = where(gate > 0.0f, splat(0.0f), gate) - log_one_plus(exponential(-magnitude));
+  vf log_decay = log_sigmoid * p.inverse_tau;
+  split_exp(at_least(-87.0f, log_decay), &power, &m);
   g.decay = keep_where(log_decay > -87.0f, power + power * m);
   g.complement = -((power - 1.0f) + power * m);
   return g;
@@ -75,12 +72,12 @@ INLINE void gates_at(const dsn_t *c, int64_t row, int64_t t, int64_t n, const in
   }
 }
 
-INLINE void dsn_forward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
+                      const power_t power) {
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const fire_t f = c->f;
   const int stream = c->e.stream && lanes == VL;
-  const power_t power = power_of(c->tau);
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   float *carried = c->end + row * width + n;
   vf u[WIDE];
@@ -96,12 +93,23 @@ INLINE void dsn_forward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t
     gates_at(c, row, t, n, vectors, lanes, gate);
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
+      fetch(c->x + at + TILE * width + i * VL);
+      if (!c->lags) fetch(c->gate + at + TILE * width + i * VL);
       gate_t g = open_gate(gate[i], power);
       u[i] = g.decay * u[i] + g.complement * load(c->x + at + i * VL, lanes);
       store_out(c->out + at + i * VL, f.membrane ? u[i] : fire(u[i], threshold[i], &f), lanes, stream);
     }
   }
   EACH(i) store(carried + i * VL, u[i], lanes);
+}
+
+/* The paper's tau = 1/4 as a constant to the compiler, any other as it comes. */
+INLINE void dsn_forward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  const power_t power = power_of(c->tau);
+  if (power.squarings == 2)
+    dsn_forward_at(c, row, tile, n, vectors, lanes, (power_t){4.0f, 2});
+  else
+    dsn_forward_at(c, row, tile, n, vectors, lanes, power);
 }
 
 static void dsn_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
@@ -142,12 +150,12 @@ INLINE void dsn_convolution_back(const dsn_t *c, int64_t row, int64_t begin, int
   }
 }
 
-INLINE void dsn_backward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
+                      const power_t power) {
   const int64_t width = c->e.width, begin = tile * TILE, at = (row * c->e.time + begin) * width + n;
   const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
   const fire_t f = c->f;
   const int stream = c->e.stream && lanes == VL, lags = c->lags;
-  const power_t power = power_of(c->tau);
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
   float *carry = c->grad_state + row * width + n;
   gate_t gates[TILE][WIDE];
@@ -205,6 +213,15 @@ INLINE void dsn_backward_block(const dsn_t *c, int64_t row, int64_t tile, int64_
       store(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, to_gate[k][i], lanes);
     if (c->grad_threshold) accumulate(c->grad_threshold + row * width + n + i * VL, to_threshold[i], lanes);
   }
+}
+
+/* The paper's tau = 1/4 as a constant to the compiler, any other as it comes. */
+INLINE void dsn_backward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  const power_t power = power_of(c->tau);
+  if (power.squarings == 2)
+    dsn_backward_at(c, row, tile, n, vectors, lanes, (power_t){4.0f, 2});
+  else
+    dsn_backward_at(c, row, tile, n, vectors, lanes, power);
 }
 
 static void dsn_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {

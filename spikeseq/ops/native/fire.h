@@ -23,9 +23,7 @@ INLINE threshold_t load_threshold(const float *p, int lanes) {
 INLINE vf fire(vf u, threshold_t v, const fire_t *f) {
   if (f->kind == INTEGER) {
     vf ratio = u * v.inverse;
-    ratio = keep_where(ratio > 0.0f, ratio);
-    ratio = where(ratio > f->parameter, splat(f->parameter), ratio);
-    return nearest(ratio);
+    return nearest(at_most(f->parameter, at_least(0.0f, ratio)));
   }
   vi fired = f->strict ? u > v.value : u >= v.value;
   return keep_where(fired, splat(1.0f));
@@ -45,7 +43,7 @@ INLINE vf derivative(vf u, threshold_t v, const fire_t *f) {
   }
   if (f->kind == RECT) return keep_where(magnitude < p * 0.5f, splat(1.0f / p));
   if (f->kind == SIGMOID) {
-    vf e = exponential_of_negative(-p * magnitude), q = 1.0f + e; /* sig * (1 - sig) = e / (1 + e)^2, even in z */
+    vf e = exponential(-p * magnitude), q = 1.0f + e; /* sig * (1 - sig) = e / (1 + e)^2, even in z */
     return p * e * reciprocal(q * q);
   }
   vf slope = 1.0f - magnitude / p;

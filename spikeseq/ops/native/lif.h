@@ -40,6 +40,7 @@ INLINE void lif_forward_block(const lif_t *c, int64_t row, int64_t tile, int64_t
     float *out = c->out + (row * c->e.time + t) * width + n;
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
+      fetch(x + TILE * width + i * VL);
       vf u = decay[i] * v[i] + load(x + i * VL, lanes);
       vf s = fire(u, threshold[i], &f);
       store_out(out + i * VL, f.membrane ? u : s, lanes, stream);

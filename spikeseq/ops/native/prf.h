@@ -41,6 +41,7 @@ INLINE void prf_forward_block(const prf_t *c, int64_t row, int64_t tile, int64_t
     float *out = c->out + (row * c->e.time + t) * width + n;
     if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
+      fetch(x + TILE * width + i * VL);
       vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + i * VL, lanes);
       im[i] = b[i] * re[i] + a[i] * im[i];
       vf s = fire(u, threshold[i], &f);

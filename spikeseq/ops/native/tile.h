@@ -33,7 +33,8 @@ INLINE const float *step_input(const extent_t *e, const float *x, const float *s
   return t >= 0 ? x + (row * e->time + t) * e->width : state + (row * (lags - 1) + lags - 1 + t) * e->width;
 }
 
-/* The backward pass walks its tiles from the end, which hardware does not foresee: ask for the next tile's rows. */
+/* Rows of the next tile, asked for early: the backward pass walks from the end, and a pass that computes much leaves
+   little time for a late row; hardware foresees neither. */
 INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
 
 /* 1 if no value is NaN or infinite: what a single step says of the state it leaves. */

@@ -28,6 +28,27 @@ INLINE vf splat(float a) { return (vf){0} + a; }
 INLINE vf where(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 INLINE vf keep_where(vi mask, vf yes) { return (vf)(mask & (vi)yes); }
 
+/* The lower and the higher of a bound and v; a NaN in v stays. */
+INLINE vf at_most(float bound, vf v) {
+#if VL == 16
+  return (vf)_mm512_min_ps(_mm512_set1_ps(bound), (__m512)v);
+#elif VL == 8
+  return (vf)_mm256_min_ps(_mm256_set1_ps(bound), (__m256)v);
+#else
+  return where(v > bound, splat(bound), v);
+#endif
+}
+
+INLINE vf at_least(float bound, vf v) {
+#if VL == 16
+  return (vf)_mm512_max_ps(_mm512_set1_ps(bound), (__m512)v);
+#elif VL == 8
+  return (vf)_mm256_max_ps(_mm256_set1_ps(bound), (__m256)v);
+#else
+  return where(v < bound, splat(bound), v);
+#endif
+}
+
 /* Lanes: how many of the VL lanes hold channels. A full vector takes the plain path; the tail of a row is masked. */
 INLINE vf load(const float *p, int lanes) {
   if (lanes == VL) return *(const vf_anywhere *)p;
@@ -80,7 +101,7 @@ INLINE vf nearest(vf v) {
   return (v + magic) - magic;
 }
 
-/* e^x = 2^n * (1 + m): gives 2^n and m = e^r - 1 for |r| <= ln(2) / 2. x in [-87, 0]. */
+/* e^x = 2^n * (1 + m): gives 2^n and m = e^r - 1 for |r| <= ln(2) / 2. x in [-87, 87]. */
 INLINE void split_exp(vf x, vf *power, vf *m) {
   vf n = nearest(x * 1.44269504088896341f);
   vf r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -95,10 +116,10 @@ INLINE void split_exp(vf x, vf *power, vf *m) {
   *power = (vf)bits;
 }
 
-/* e^x for x <= 0; nothing below e^-87. */
-INLINE vf exponential_of_negative(vf x) {
+/* e^x, x held to [-87, 87]. */
+INLINE vf exponential(vf x) {
   vf power, m;
-  split_exp(where(x < -87.0f, splat(-87.0f), x), &power, &m);
+  split_exp(at_most(87.0f, at_least(-87.0f, x)), &power, &m);
   return power + power * m;
 }
 
