@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .blocks.block import Block
 from .blocks.heads import ValidMean
 from .blocks.norm import Affine
 from .blocks.padding import Padding, as_padding
-from .blocks.sdtcm import SDTCM, SpatialNeuron
+from .blocks.sdtcm import SpatialNeuron
 from .neurons import Neuron
 
 KINDS = ("binary", "integer", "float")
@@ -146,14 +147,14 @@ class _Recorder(TorchDispatchMode):
         self.events: dict[tuple[str, str, str], Event] = {}
         self.where: list[tuple[str, nn.Module]] = []
         self.layout: tuple[int, int] | None = None  # sequences and steps, as the first neuron sees them
-        self.has_blocks = any(isinstance(module, SDTCM) for module in model.modules())
+        self.has_blocks = any(isinstance(module, Block) for module in model.modules())
         self.met_block = False
         self.weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
 
     def enter(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, _inputs: Any) -> None:
             self.where.append((name, module))
-            self.met_block = self.met_block or isinstance(module, SDTCM)
+            self.met_block = self.met_block or isinstance(module, Block)
 
         return hook
 
@@ -174,7 +175,7 @@ class _Recorder(TorchDispatchMode):
     def part(self) -> str:
         if not self.has_blocks:
             return "model"
-        if any(isinstance(module, SDTCM) for _, module in self.where):
+        if any(isinstance(module, Block) for _, module in self.where):
             return "block"
         return "head" if self.met_block else "encoder"
 
@@ -214,8 +215,8 @@ class _Recorder(TorchDispatchMode):
         elif isinstance(module, nn.LayerNorm):
             size = self.valid(output).numel()  # mean; deviation, square, sum; scale; weight, bias
             self.add("norm", type(module).__name__, multiplies=3 * size, accumulates=4 * size)
-        elif isinstance(module, SDTCM):
-            adds = 1 + (module.channel is not None) + module.outer_residual
+        elif isinstance(module, Block):
+            adds = module.residual_sums
             self.add("residual", f"{adds} x {module.width}", accumulates=adds * self.valid(output[0]).numel())
         elif isinstance(module, ValidMean):
             size = self.valid(inputs[0]).numel()

@@ -1,6 +1,7 @@
 """Blocks and whole models built of spiking neurons."""
 
 from .backbone import Backbone as Backbone
+from .block import Block as Block
 from .encoder import TokenEncoder as TokenEncoder
 from .encoder import ValueEncoder as ValueEncoder
 from .heads import PairClassifier as PairClassifier
@@ -12,3 +13,4 @@ from .norm import MaskedBatchNorm as MaskedBatchNorm
 from .padding import Padding as Padding
 from .sdtcm import SDTCM as SDTCM
 from .sdtcm import SpatialNeuron as SpatialNeuron
+from .ssm import SSM as SSM

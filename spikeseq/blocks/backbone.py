@@ -1,4 +1,4 @@
-"""A stack of SD-TCM blocks."""
+"""A stack of blocks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .block import Block
 from .norm import fold_norm, normalise, normalise_step
 from .padding import Padding, as_padding
 from .sdtcm import SDTCM
+from .ssm import SSM
+
+
+def make_block(block: str, width: int, **options: Any) -> Block:
+    """A block by name with its own `options`. ValueError for an unknown name, TypeError for options it lacks."""
+    # Written out: the command line's parser reads this source to know the options of every block.
+    if block == "sdtcm":
+        return SDTCM(width, **options)
+    if block == "ssm":
+        return SSM(width, **options)
+    raise ValueError(f"block: expected one of sdtcm, ssm, got {block!r}")
 
 
 class Backbone(nn.Module):
-    """`depth` SD-TCM blocks of one `width`, with a final norm where the blocks normalise their input ("pre").
+    """`depth` blocks of one `width`, with a final norm where the blocks normalise their input ("pre").
 
-    `options` are SDTCM's. `state` is a tuple, one neuron state a layer.
+    block: "sdtcm" (`SDTCM`) or "ssm" (`SSM`); `options` are its own. `state` is a tuple, one block's state a layer.
 
         y, state = backbone(x, state=None, starts=None, lengths=None)      x, y: [batch, time, width]
         y_t, state = backbone.step(x_t, state)                             x_t, y_t: [batch, width]
@@ -24,13 +36,13 @@ class Backbone(nn.Module):
     at different steps; outputs at padded steps mean nothing, and nothing of theirs reaches a valid one.
     """
 
-    def __init__(self, width: int, depth: int, **options: Any) -> None:
+    def __init__(self, width: int, depth: int, block: str = "sdtcm", **options: Any) -> None:
         super().__init__()
         if width < 1 or depth < 1:
             raise ValueError(f"Backbone: expected width and depth of at least 1, got width {width} and depth {depth}")
         self.width = width
         self.depth = depth
-        blocks = [SDTCM(width, **options) for _ in range(depth)]
+        blocks = [make_block(block, width, **options) for _ in range(depth)]
         self.layers = nn.ModuleList(blocks)
         self.bidirectional = blocks[0].bidirectional
         self.final_norm = blocks[0].final_norm()
@@ -85,9 +97,9 @@ class Backbone(nn.Module):
         folded.final_norm = fold_norm(folded.final_norm)
         return folded
 
-    def blocks(self) -> list[SDTCM]:
+    def blocks(self) -> list[Block]:
         """The layers, from input to output."""
-        return [layer for layer in self.layers if isinstance(layer, SDTCM)]
+        return [layer for layer in self.layers if isinstance(layer, Block)]
 
     def _states(self, state: tuple[Any, ...] | None) -> tuple[Any, ...]:
         if state is None:

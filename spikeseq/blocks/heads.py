@@ -1,4 +1,4 @@
-"""Whole models: encoder, SD-TCM backbone, and a head for sequences, for each step, or for pairs of sequences."""
+"""Whole models: encoder, backbone, and a head for sequences, for each step, or for pairs of sequences."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class SequenceClassifier(nn.Module):
         logits_t, state = model.step(x_t, state)     after t steps: the logits of model(x[:, :t])
 
     Give `inputs` for continuous x [batch, time, inputs] or `vocabulary` for tokens x [batch, time] in
-    0..vocabulary-1; x_t lacks the time axis. `options` are SDTCM's. Streaming needs eval mode with batch norms, and
-    one direction; None starts afresh. Wrong dtypes, shapes, values and lengths raise TypeError or ValueError.
+    0..vocabulary-1; x_t lacks the time axis. `options` are `Backbone`'s. Streaming needs eval mode with batch norms,
+    and one direction; None starts afresh. Wrong dtypes, shapes, values and lengths raise TypeError or ValueError.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SequenceClassifier(nn.Module):
     def fold(self) -> SequenceClassifier:
         """An inference copy with the same logits, up to rounding: `Backbone.fold`, and the norms at both ends merged.
 
-        A batch norm before the first block goes into the encoder (unless an outer residual passes it by), the norm
+        A batch norm before the first block goes into the encoder (unless a residual passes it by), the norm
         after the last into the head: `mean_t(g y_t + h) W^T + b = mean_t(y_t) (g W)^T + (b + W h)`.
         """
         folded = _fold_backbone(self)
@@ -107,7 +107,7 @@ class TokenModel(nn.Module):
         logits, state = model(x, state=None, starts=None, lengths=None)     x [batch, time] -> [batch, time, vocabulary]
         logits_t, state = model.step(x_t, state)                            x_t [batch] -> [batch, vocabulary]
 
-    `options` are SDTCM's; `state`, `starts` and `lengths` as in `Backbone`.
+    `options` are `Backbone`'s; `state`, `starts` and `lengths` as in `Backbone`.
     """
 
     def __init__(self, vocabulary: int, width: int, depth: int, **options: Any) -> None:
@@ -204,7 +204,7 @@ def _fold_backbone(model: Any) -> Any:
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     folded.backbone = model.backbone.fold()
     first = folded.backbone.blocks()[0]
-    if first.placement == "pre" and not first.outer_residual and isinstance(first.norm, Affine):
+    if first.placement == "pre" and not first.skips_norm and isinstance(first.norm, Affine):
         _scale_output(folded.encoder, first.norm)
         first.norm = nn.Identity()
     return folded

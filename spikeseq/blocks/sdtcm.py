@@ -11,11 +11,10 @@ from torch.nn import functional as F
 
 from ..neurons import Neuron, make
 from ..ops import spike
+from .block import Block, hide_padding
 from .dropout import Dropout
-from .norm import Norm, fold_norm, make_norm, normalise, normalise_step
 from .padding import Padding, as_padding, reverse_starts, reverse_time
 
-PLACEMENTS = ("pre", "post", "none")
 SPATIAL_THRESHOLD = 0.5
 
 
@@ -51,8 +50,8 @@ class ScaledLinear(nn.Linear):
         return F.linear(input, self.weight if scale is None else self.weight * scale, self.bias)
 
 
-class SDTCM(nn.Module):
-    """One block. x: [batch, time, width] -> [batch, time, width].
+class SDTCM(Block):
+    """One block, see `Block`. x: [batch, time, width] -> [batch, time, width].
 
         V  = norm(x)                      placement "pre"; otherwise V = x
         S  = neuron(V)                    token mixing; bidirectional: a second neuron on reversed time, concatenated
@@ -62,10 +61,8 @@ class SDTCM(nn.Module):
         Y  = x + Y                        with outer_residual
         y  = norm(Y)                      placement "post"
 
-    neuron, neuron_options: what `spikeseq.neurons.make` takes. norm: "batch", "layer" or "none". `state` is the
-    neuron's. `starts` bool [batch, time] marks first steps of episodes; `lengths` [batch] marks padded rows. With
-    `lengths` the returned state is None, since rows end at different steps. A bidirectional block sees the whole
-    sequence: it has no step and takes and gives no state.
+    neuron, neuron_options: what `spikeseq.neurons.make` takes. `state` is the neuron's. A bidirectional block sees
+    the whole sequence: it has no step and takes and gives no state.
     """
 
     def __init__(
@@ -80,28 +77,17 @@ class SDTCM(nn.Module):
         channel_mixer: bool = True,
         outer_residual: bool = False,
     ) -> None:
-        super().__init__()
-        if placement not in PLACEMENTS:
-            raise ValueError(f"placement: expected one of {', '.join(PLACEMENTS)}, got {placement!r}")
-        self.width = width
-        self.placement = placement
+        super().__init__(width, norm, placement)
         self.outer_residual = outer_residual
-        self.norm_kind = "none" if placement == "none" else norm
-        self.norm = make_norm(self.norm_kind, width)
         self.neuron = make(neuron, width, **(neuron_options or {}))
         self.reverse_neuron = make(neuron, width, **(neuron_options or {})) if bidirectional else None
         self.token = nn.Linear(2 * width if bidirectional else width, width)
         self.spatial = SpatialNeuron() if channel_mixer else None
         self.channel = ScaledLinear(width, width) if channel_mixer else None
         self.dropout = Dropout(dropout)
-
-    @property
-    def bidirectional(self) -> bool:
-        return self.reverse_neuron is not None
-
-    def final_norm(self) -> Norm:
-        """A fresh norm for after the last block: needed where blocks normalise their input."""
-        return make_norm(self.norm_kind if self.placement == "pre" else "none", self.width)
+        self.bidirectional = bidirectional
+        self.skips_norm = outer_residual
+        self.residual_sums = 1 + channel_mixer + outer_residual
 
     def initial_state(self, batch: int) -> Any:
         """The neuron's fresh state."""
@@ -116,24 +102,20 @@ class SDTCM(nn.Module):
         lengths: Tensor | Padding | None = None,
     ) -> tuple[Tensor, Any]:
         padding = as_padding(lengths, x.shape[0], x.shape[1])
-        stream = normalise(self.norm, x, padding) if self.placement == "pre" else x
+        stream = self._before(x, padding)
         spikes, state = self._mix_tokens(stream, state, starts, padding)
-        y = self._mix_channels(x, stream, spikes)
-        if self.placement == "post":
-            y = normalise(self.norm, y, padding)
+        y = self._after(self._mix_channels(x, stream, spikes), padding)
         return y, state if padding is None else None
 
     def step(self, x_t: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step: x_t [batch, width] -> (y_t [batch, width], state)."""
         self._forbid_streaming("step")
-        stream = normalise_step(self.norm, x_t) if self.placement == "pre" else x_t
+        stream = self._before_step(x_t)
         spikes, state = self.neuron.step(stream, state)
-        y = self._mix_channels(x_t, stream, spikes)
-        return normalise_step(self.norm, y) if self.placement == "post" else y, state
+        return self._after_step(self._mix_channels(x_t, stream, spikes)), state
 
     def fold_(self) -> None:
-        """Turn this block, in place, into its inference form: see `Backbone.fold`."""
-        self.norm = fold_norm(self.norm)
+        super().fold_()
         if self.spatial is not None and self.channel is not None and self.spatial.alpha is not None:
             with torch.no_grad():
                 self.channel.weight.mul_(self.spatial.alpha)
@@ -142,8 +124,7 @@ class SDTCM(nn.Module):
     def _mix_tokens(
         self, stream: Tensor, state: Any, starts: Tensor | None, padding: Padding | None
     ) -> tuple[Tensor, Any]:
-        if padding is not None and not self.neuron.causal:
-            stream = stream.masked_fill(~padding.mask[..., None], 0.0)
+        stream = hide_padding(self.neuron, stream, padding)
         if self.reverse_neuron is None:
             return self.neuron(stream, state, starts)
         if state is not None:
