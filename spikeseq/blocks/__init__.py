@@ -13,4 +13,5 @@ from .norm import MaskedBatchNorm as MaskedBatchNorm
 from .padding import Padding as Padding
 from .sdtcm import SDTCM as SDTCM
 from .sdtcm import SpatialNeuron as SpatialNeuron
+from .spikformer import Spikformer as Spikformer
 from .ssm import SSM as SSM

@@ -11,6 +11,7 @@ from .block import Block
 from .norm import fold_norm, normalise, normalise_step
 from .padding import Padding, as_padding
 from .sdtcm import SDTCM
+from .spikformer import Spikformer
 from .ssm import SSM
 
 
@@ -21,13 +22,16 @@ def make_block(block: str, width: int, **options: Any) -> Block:
         return SDTCM(width, **options)
     if block == "ssm":
         return SSM(width, **options)
-    raise ValueError(f"block: expected one of sdtcm, ssm, got {block!r}")
+    if block == "spikformer":
+        return Spikformer(width, **options)
+    raise ValueError(f"block: expected one of sdtcm, spikformer, ssm, got {block!r}")
 
 
 class Backbone(nn.Module):
     """`depth` blocks of one `width`, with a final norm where the blocks normalise their input ("pre").
 
-    block: "sdtcm" (`SDTCM`) or "ssm" (`SSM`); `options` are its own. `state` is a tuple, one block's state a layer.
+    block: "sdtcm" (`SDTCM`), "spikformer" (`Spikformer`) or "ssm" (`SSM`); `options` are its own. `state` is a tuple,
+    one block's state a layer.
 
         y, state = backbone(x, state=None, starts=None, lengths=None)      x, y: [batch, time, width]
         y_t, state = backbone.step(x_t, state)                             x_t, y_t: [batch, width]
