@@ -7,7 +7,6 @@ from .encoder import ValueEncoder as ValueEncoder
 from .heads import PairClassifier as PairClassifier
 from .heads import PooledState as PooledState
 from .heads import SequenceClassifier as SequenceClassifier
-from .heads import TokenModel as TokenModel
 from .heads import ValidMean as ValidMean
 from .norm import MaskedBatchNorm as MaskedBatchNorm
 from .padding import Padding as Padding
@@ -15,3 +14,4 @@ from .sdtcm import SDTCM as SDTCM
 from .sdtcm import SpatialNeuron as SpatialNeuron
 from .spikformer import Spikformer as Spikformer
 from .ssm import SSM as SSM
+from .token_model import TokenModel as TokenModel

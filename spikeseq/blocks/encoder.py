@@ -42,16 +42,7 @@ class TokenEncoder(nn.Embedding):
 
     def check(self, x: Tensor, *axes: str) -> None:
         """`axes` names the expected axes, such as "batch", "time"."""
-        _shape(x, axes)
-        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-            raise TypeError(f"input: expected integer tokens, got {checks.shape_of(x)}; convert with x.long()")
-        low, high = (int(value) for value in torch.aminmax(x))
-        if low < 0 or high >= self.num_embeddings:
-            at = ((x < 0) | (x >= self.num_embeddings)).nonzero()[0].tolist()
-            raise ValueError(
-                f"input: expected tokens 0..{self.num_embeddings - 1} (vocabulary = {self.num_embeddings}), "
-                f"got {int(x[tuple(at)])} at [{', '.join(axes)}] = {at}"
-            )
+        check_tokens(x, self.num_embeddings, *axes)
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.long())
@@ -79,3 +70,17 @@ def _shape(x: Tensor, axes: tuple[str, ...]) -> None:
         raise TypeError(f"input: expected a tensor {expected}, got {type(x).__name__}")
     if x.ndim != len(axes) or 0 in x.shape:
         raise ValueError(f"input: expected {expected}, each at least 1, got {checks.shape_of(x)}")
+
+
+def check_tokens(x: Tensor, vocabulary: int, *axes: str) -> None:
+    """That `x` holds tokens 0..vocabulary-1; `axes` names its axes. Errors as in `TokenEncoder`."""
+    _shape(x, axes)
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(f"input: expected integer tokens, got {checks.shape_of(x)}; convert with x.long()")
+    low, high = (int(value) for value in torch.aminmax(x))
+    if low < 0 or high >= vocabulary:
+        at = ((x < 0) | (x >= vocabulary)).nonzero()[0].tolist()
+        raise ValueError(
+            f"input: expected tokens 0..{vocabulary - 1} (vocabulary = {vocabulary}), "
+            f"got {int(x[tuple(at)])} at [{', '.join(axes)}] = {at}"
+        )

@@ -1,8 +1,7 @@
-"""Whole models: encoder, backbone, and a head for sequences, for each step, or for pairs of sequences."""
+"""Whole models: encoder, backbone, and a head for sequences or for pairs of sequences."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 
 from .backbone import Backbone
 from .encoder import Encoder, make_encoder
-from .norm import Affine
+from .fold import fold_backbone, fold_last_norm
 from .padding import Padding, as_padding
 
 
@@ -96,51 +95,8 @@ class SequenceClassifier(nn.Module):
         A batch norm before the first block goes into the encoder (unless a residual passes it by), the norm
         after the last into the head: `mean_t(g y_t + h) W^T + b = mean_t(y_t) (g W)^T + (b + W h)`.
         """
-        folded = _fold_backbone(self)
-        _fold_last_norm(folded.backbone, folded.head)
-        return folded
-
-
-class TokenModel(nn.Module):
-    """Tokens in, logits over the vocabulary at each step: Embedding, backbone, Linear.
-
-        logits, state = model(x, state=None, starts=None, lengths=None)     x [batch, time] -> [batch, time, vocabulary]
-        logits_t, state = model.step(x_t, state)                            x_t [batch] -> [batch, vocabulary]
-
-    `options` are `Backbone`'s; `state`, `starts` and `lengths` as in `Backbone`.
-    """
-
-    def __init__(self, vocabulary: int, width: int, depth: int, **options: Any) -> None:
-        super().__init__()
-        self.encoder: Encoder = make_encoder(None, vocabulary, width)
-        self.backbone = Backbone(width, depth, **options)
-        self.head = nn.Linear(width, vocabulary)
-
-    def forward(
-        self,
-        x: Tensor,
-        state: tuple[Any, ...] | None = None,
-        starts: Tensor | None = None,
-        lengths: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Any, ...] | None]:
-        self.encoder.check(x, "batch", "time")
-        y, state = self.backbone(self.encoder(x), state, starts, as_padding(lengths, x.shape[0], x.shape[1]))
-        return self.head(y), state
-
-    def initial_state(self, batch: int) -> tuple[Any, ...]:
-        """A fresh state for `batch` sequences."""
-        return self.backbone.initial_state(batch)
-
-    def step(self, x_t: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
-        """One step; None starts afresh."""
-        self.encoder.check(x_t, "batch")
-        y_t, state = self.backbone.step(self.encoder(x_t), state)
-        return self.head(y_t), state
-
-    def fold(self) -> TokenModel:
-        """An inference copy with the same logits, up to rounding: see `SequenceClassifier.fold`."""
-        folded = _fold_backbone(self)
-        _fold_last_norm(folded.backbone, folded.head)
+        folded = fold_backbone(self)
+        fold_last_norm(folded.backbone, folded.head)
         return folded
 
 
@@ -185,7 +141,7 @@ class PairClassifier(nn.Module):
 
         The last norm stays (as one multiply and add a channel), because a * b is not linear in it.
         """
-        return _fold_backbone(self)
+        return fold_backbone(self)
 
 
 def _classes(classes: int) -> int:
@@ -197,36 +153,3 @@ def _classes(classes: int) -> int:
 def _state_dtype(weight: Tensor) -> torch.dtype:
     """A running mean is never narrower than float32."""
     return torch.promote_types(weight.dtype, torch.float32)
-
-
-def _fold_backbone(model: Any) -> Any:
-    """A copy of the model with its backbone folded and the first norm merged into the encoder."""
-    folded = copy.deepcopy(model).eval().requires_grad_(False)
-    folded.backbone = model.backbone.fold()
-    first = folded.backbone.blocks()[0]
-    if first.placement == "pre" and not first.skips_norm and isinstance(first.norm, Affine):
-        _scale_output(folded.encoder, first.norm)
-        first.norm = nn.Identity()
-    return folded
-
-
-def _scale_output(encoder: Encoder, norm: Affine) -> None:
-    """Make `encoder` give `norm(encoder(x))`."""
-    with torch.no_grad():
-        if isinstance(encoder, nn.Embedding):
-            encoder.weight.copy_(norm(encoder.weight))
-        else:
-            encoder.weight.mul_(norm.scale[:, None])
-            encoder.bias.copy_(norm(encoder.bias))
-
-
-def _fold_last_norm(backbone: Backbone, head: nn.Linear) -> None:
-    """Make `head(y)` give `head(norm(y))` for the last norm of the backbone, and take that norm out."""
-    last = backbone.blocks()[-1]
-    owner, name = (last, "norm") if last.placement == "post" else (backbone, "final_norm")
-    norm = getattr(owner, name)
-    if isinstance(norm, Affine):
-        with torch.no_grad():
-            head.bias.add_(head.weight @ norm.shift)
-            head.weight.mul_(norm.scale)
-        setattr(owner, name, nn.Identity())
