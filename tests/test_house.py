@@ -23,7 +23,7 @@ ROOMS = {
     "cli": {"ops", "neurons", "blocks", "tracing", "energy", "plots", "tasks", "training", "callbacks"},
     "demo": {"ops", "neurons", "blocks", "tracing", "energy", "plots", "tasks", "training", "callbacks", "cli"},
     "spikeseq_agents": {"ops", "neurons", "blocks"},
-    "spikeseq_forecasting": {"ops", "neurons", "blocks"},
+    "spikeseq_forecasting": {"ops", "neurons", "blocks", "tasks"},
 }
 DOORS = {"__init__", "__main__"}  # they open onto everything
 HEADS = {"spikeseq_agents": "agents", "spikeseq_forecasting": "forecasting"}
