@@ -6,31 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from spikeseq.blocks import SDTCM
 from spikeseq.neurons import Neuron
-from spikeseq.neurons import State as NeuronState
 
-from .timing import spread, time_constants, unit_variance_gain
+from .layers import Layer, streaming_block
+from .planes import Planes
+from .timing import spread, time_constants
 
 State = tuple[Tensor, ...]  # two float32 tensors [layers, envs, hidden_size], as Stable-Baselines3 keeps them
-
-
-DRIVE = 2.0  # deviation of a membrane at the start, in thresholds, on inputs of variance 1: a third of the steps spike
-
-
-class Mixer(nn.Linear):
-    """`scale * (W x + b)`, scale [outputs] fixed: slow neurons need large inputs, which steps of Adam's size on W alone
-    would hardly move."""
-
-    scale: Tensor
-
-    def __init__(self, inputs: int, outputs: int, scale: Tensor) -> None:
-        super().__init__(inputs, outputs)
-        self.register_buffer("scale", scale)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return nn.functional.linear(input, self.scale.unsqueeze(-1) * self.weight, self.scale * self.bias)
 
 
 class SpikingCore(nn.Module):
@@ -46,9 +30,10 @@ class SpikingCore(nn.Module):
     `neuron_options` for its class. time_constants: (shortest, longest) in steps, see `timing.spread`. dropout acts
     between layers, as in nn.LSTM, and in training only, where it breaks the equality with acting.
 
-    State: two float32 tensors [num_layers, envs, hidden_size], all zeros for a fresh start. A neuron's state is cut
-    into planes of `width` numbers (PRF: real, imaginary; LIF: membrane; DSN: membrane and past inputs); the first half
-    of the planes lies in the first tensor, the others in the second. So hidden_size is a multiple of width.
+    sdtcm: given options of `spikeseq.blocks.SDTCM`, even {}, the layers are SD-TCM blocks behind one Linear; their
+    norm is "layer" or "none", and out is their last stream, normalised, where plain layers give the readout.
+
+    State: two float32 tensors [num_layers, envs, hidden_size], all zeros for a fresh start; see `Planes`.
     """
 
     def __init__(
@@ -62,6 +47,7 @@ class SpikingCore(nn.Module):
         time_constants: tuple[float, float] = (1.0, 200.0),
         readout: str = "spikes",
         dropout: float = 0.0,
+        sdtcm: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("input_size", input_size), ("width", width), ("num_layers", num_layers)):
@@ -69,30 +55,42 @@ class SpikingCore(nn.Module):
                 raise ValueError(f"SpikingCore: expected {name} as a whole number >= 1, got {value!r}")
         if readout not in ("spikes", "membrane"):
             raise ValueError(f"SpikingCore: expected readout 'spikes' or 'membrane', got {readout!r}")
+        if sdtcm is not None and readout != "spikes":
+            raise ValueError(f"SpikingCore: sdtcm gives its stream, so expected no readout, got {readout!r}")
         options = dict(neuron_options or {})
         if "output" in options:
             raise ValueError(
                 "SpikingCore: the output of the last layer is `readout`; leave 'output' out of neuron_options"
             )
         self.input_size, self.width, self.num_layers = input_size, width, num_layers
-        self.neuron, self.readout, self.dropout = neuron, readout, dropout
-        self.mixers = nn.ModuleList()
-        self.neurons = nn.ModuleList()
-        for layer in range(num_layers):
-            last = layer == num_layers - 1
-            made = spread(neuron, width, time_constants, {**options, "output": readout if last else "spikes"})
-            # nn.Linear's uniform weights have variance 1 / (3 fan_in)
-            scale = DRIVE * 3**0.5 * unit_variance_gain(made)
-            self.mixers.append(Mixer(width if layer else input_size, width, scale))
-            self.neurons.append(made)
-        self._template: NeuronState = self.layer(0).initial_state(1)
-        self._planes = len(_cut(self._template))
-        self.hidden_size = (self._planes + 1) // 2 * width
+        self.neuron, self.readout, self.sdtcm = neuron, readout, sdtcm
+
+        def make(width: int, output: str = "spikes") -> Neuron:
+            return spread(neuron, width, time_constants, {**options, "output": output})
+
+        self.layers = nn.ModuleList()
+        for index in range(num_layers):
+            if sdtcm is not None:
+                self.layers.append(streaming_block(width, make, dropout, sdtcm))
+                continue
+            made = make(width, readout if index == num_layers - 1 else "spikes")
+            self.layers.append(Layer(width, made, dropout) if index else Layer(input_size, made))
+        first = self.layers[0]
+        blocks = isinstance(first, SDTCM)
+        self.encoder = nn.Linear(input_size, width) if blocks else nn.Identity()
+        self.final_norm = first.final_norm() if blocks else nn.Identity()
+        self._planes = Planes(self.layer(0).initial_state(1), width)
+        self.hidden_size = self._planes.hidden_size
 
     def layer(self, index: int) -> Neuron:
-        neuron = self.neurons[index]
+        """The neurons of a layer."""
+        neuron = self.layers[index].neuron
         assert isinstance(neuron, Neuron)
         return neuron
+
+    def spiking_layers(self) -> list[Neuron]:
+        """The neurons whose output is spikes: all, but those of a membrane readout."""
+        return [self.layer(index) for index in range(self.num_layers - (self.readout == "membrane"))]
 
     def initial_state(self, envs: int) -> State:
         zeros = torch.zeros(self.num_layers, envs, self.hidden_size, device=next(self.parameters()).device)
@@ -120,17 +118,16 @@ class SpikingCore(nn.Module):
         if serial and starts is not None:  # the serial step takes no starts
             keep = (~starts).to(first.dtype).unsqueeze(0)
             first, second = first * keep, second * keep
-        out, ends = x.squeeze(1) if serial else x, []
-        for index, mixer in enumerate(self.mixers):
-            if index and self.dropout:
-                out = nn.functional.dropout(out, self.dropout, self.training)
-            neuron, begin = self.layer(index), self._joined(first[index], second[index])
+        out, ends = self.encoder(x.squeeze(1) if serial else x), []
+        for index, layer in enumerate(self.layers):
+            begin = self._planes.joined(first[index], second[index])
             try:
-                out, end = neuron.step(mixer(out), begin) if serial else neuron(mixer(out), begin, starts)
+                out, end = layer.step(out, begin) if serial else layer(out, begin, starts)  # pyright: ignore
             except ValueError as error:
                 _explain(x, first, second, error)
                 raise
-            ends.append(self._halves(end))
+            ends.append(self._planes.halves(end))
+        out = self.final_norm(out)
         out = out.unsqueeze(1) if serial else out
         if len(ends) == 1:
             return out, (ends[0][0].unsqueeze(0), ends[0][1].unsqueeze(0))
@@ -140,22 +137,9 @@ class SpikingCore(nn.Module):
         """Steps in which each membrane falls to 1/e, [num_layers, width]; of a DSN, while its inputs are 0."""
         return torch.stack([time_constants(self.layer(index)) for index in range(self.num_layers)])
 
-    def _halves(self, state: NeuronState) -> State:
-        """A neuron's state as the two tensors [batch, hidden_size]."""
-        planes = _cut(state)
-        if len(planes) % 2:
-            planes.append(torch.zeros_like(planes[0]))
-        half = len(planes) // 2
-        return _join(planes[:half]), _join(planes[half:])
-
-    def _joined(self, first: Tensor, second: Tensor) -> NeuronState:
-        """The inverse of `_halves`."""
-        planes = [*first.split(self.width, -1), *second.split(self.width, -1)]
-        return _pasted(self._template, planes[: self._planes])
-
     def get_extra_state(self) -> dict[str, Any]:
         """What a saved model says about its own architecture."""
-        names = ("neuron", "input_size", "width", "num_layers", "readout")
+        names = ("neuron", "input_size", "width", "num_layers", "readout", "sdtcm")
         return {name: getattr(self, name) for name in names}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -165,36 +149,6 @@ class SpikingCore(nn.Module):
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, width={self.width}, readout={self.readout!r}"
-
-
-def _cut(state: NeuronState) -> list[Tensor]:
-    """Real tensors [batch, width] that together hold a neuron's state."""
-    planes: list[Tensor] = []
-    for leaf in pytree.tree_leaves(state):
-        if leaf.is_complex():
-            planes += [leaf.real, leaf.imag]
-        else:
-            planes += leaf.unbind(1) if leaf.ndim == 3 else [leaf]
-    return planes
-
-
-def _pasted(template: NeuronState, planes: list[Tensor]) -> NeuronState:
-    """The inverse of `_cut`, for a state built like `template`."""
-    rest = iter(planes)
-
-    def paste(leaf: Tensor) -> Tensor:
-        if leaf.is_complex():
-            return torch.complex(next(rest), next(rest))
-        if leaf.ndim == 3:
-            past = [next(rest) for _ in range(leaf.shape[1])]
-            return torch.stack(past, 1) if past else leaf.expand(len(planes[0]), *leaf.shape[1:])
-        return next(rest)
-
-    return pytree.tree_map(paste, template)
-
-
-def _join(planes: list[Tensor]) -> Tensor:
-    return planes[0] if len(planes) == 1 else torch.cat(planes, -1)
 
 
 def _explain(x: Tensor, first: Tensor, second: Tensor, error: ValueError) -> None:

@@ -6,6 +6,7 @@ The step is written in real arithmetic (ONNX has no complex numbers) and gives t
 
 from __future__ import annotations
 
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
+from spikeseq.blocks.sdtcm import SDTCM, SPATIAL_THRESHOLD, SpatialNeuron
 from spikeseq.neurons import DSN, LIF, PRF, Neuron
 from spikeseq.ops import reference
 
-from .core import SpikingCore
 from .policies import SpikingPolicy
 
 
@@ -36,20 +37,21 @@ class Step(nn.Module):
         if not isinstance(policy, SpikingPolicy):
             raise TypeError(f"export: expected a SpikingPolicy, got {type(policy).__name__}")
         self.policy = policy
-        self.layers = nn.ModuleList([_layer(policy.actor_core, index) for index in range(policy.actor_core.num_layers)])
+        self.layers = nn.ModuleList([_real(layer) for layer in policy.actor_core.layers])
 
     def forward(self, obs: Tensor, first: Tensor, second: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         policy, core = self.policy, self.policy.actor_core
         out = BasePolicy.extract_features(policy, obs, policy.pi_features_extractor)
         keep = (1 - start).reshape(1, -1, 1)
         first, second = first * keep, second * keep
-        ends = []
+        out, ends = core.encoder(out), []
         for index, layer in enumerate(self.layers):
+            step: Any = layer.step
             planes = [*first[index].split(core.width, -1), *second[index].split(core.width, -1)]
-            out, planes = layer(out, planes)
+            out, planes = step(out, planes)
             half = len(planes) // 2
             ends.append((torch.cat(planes[:half], -1), torch.cat(planes[half:], -1)))
-        out = policy.action_net(policy.mlp_extractor.forward_actor(out))
+        out = policy.action_net(policy.mlp_extractor.forward_actor(core.final_norm(out)))
         return self._action(out), torch.stack([a for a, _ in ends]), torch.stack([b for _, b in ends])
 
     def _action(self, out: Tensor) -> Tensor:
@@ -69,12 +71,12 @@ class Step(nn.Module):
         return torch.clamp(out, low, high)
 
 
-class _Layer(nn.Module):
-    """Linear and neuron: planes of the state in, planes out, as `SpikingCore` lays them; an odd one is padded."""
+class _RealNeuron(nn.Module):
+    """`step` of a neuron: planes of the state in, planes out, as `Planes` lays them; an odd one is padded."""
 
-    def __init__(self, mixer: nn.Module, neuron: Neuron) -> None:
+    def __init__(self, neuron: Neuron) -> None:
         super().__init__()
-        self.mixer, self.neuron = mixer, neuron
+        self.neuron = neuron
 
     def _fire(self, membrane: Tensor, threshold: Tensor) -> Tensor:
         return self.neuron.surrogate.fire(membrane, threshold, getattr(self.neuron, "strict", False))
@@ -83,36 +85,36 @@ class _Layer(nn.Module):
         return spikes if self.neuron.output == "spikes" else membrane
 
 
-class _PRFLayer(_Layer):
+class _RealPRF(_RealNeuron):
     neuron: PRF
     a: Tensor
     c: Tensor
     gain: Tensor
 
-    def __init__(self, mixer: nn.Module, neuron: PRF) -> None:
-        super().__init__(mixer, neuron)
+    def __init__(self, neuron: PRF) -> None:
+        super().__init__(neuron)
         decay, gain = neuron.coefficients()
         self.register_buffer("a", decay.real.detach().clone())
         self.register_buffer("c", decay.imag.detach().clone())
         self.register_buffer("gain", gain.detach().clone())
 
-    def forward(self, x: Tensor, planes: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(self, x: Tensor, planes: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         re, im = planes
         threshold = re.new_tensor(self.neuron.threshold)
-        membrane = (self.a * re - self.c * im) + self.gain * self.mixer(x)
+        membrane = (self.a * re - self.c * im) + self.gain * x
         im = self.c * re + self.a * im
         spikes = self._fire(membrane, threshold)
         re = membrane - threshold * spikes if self.neuron.reset == "soft" else membrane
         return self._out(membrane, spikes), [re, im]
 
 
-class _LIFLayer(_Layer):
+class _RealLIF(_RealNeuron):
     neuron: LIF
 
-    def forward(self, x: Tensor, planes: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(self, x: Tensor, planes: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         neuron, (before, empty) = self.neuron, planes
         threshold = before.new_tensor(neuron.threshold)
-        membrane = neuron.decay * before + neuron.input_gain * self.mixer(x)
+        membrane = neuron.decay * before + neuron.input_gain * x
         spikes = self._fire(membrane, threshold)
         after = membrane
         if neuron.reset == "soft":
@@ -122,11 +124,11 @@ class _LIFLayer(_Layer):
         return self._out(membrane, spikes), [after, empty]
 
 
-class _DSNLayer(_Layer):
+class _RealDSN(_RealNeuron):
     neuron: DSN
 
-    def forward(self, x: Tensor, planes: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        neuron, x = self.neuron, self.mixer(x)
+    def step(self, x: Tensor, planes: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        neuron = self.neuron
         before, past = planes[0], planes[1 : neuron.kernel_size] if neuron.decay == "conv" else []
         gate = neuron.bias
         if neuron.decay == "linear":
@@ -141,10 +143,25 @@ class _DSNLayer(_Layer):
         return self._out(membrane, spikes), [membrane, *past, *planes[1 + len(past) :]]
 
 
-def _layer(core: SpikingCore, index: int) -> _Layer:
-    neuron = core.layer(index)
-    kinds: dict[type, Any] = {PRF: _PRFLayer, LIF: _LIFLayer, DSN: _DSNLayer}
-    return kinds[type(neuron)](core.mixers.get_submodule(str(index)), neuron)
+class _RealSpatial(nn.Module):
+    """The channel mixer's neuron, without memory."""
+
+    def __init__(self, spatial: SpatialNeuron) -> None:
+        super().__init__()
+        self.alpha = spatial.alpha
+
+    def forward(self, membrane: Tensor) -> Tensor:
+        return (membrane >= SPATIAL_THRESHOLD).to(membrane.dtype)
+
+
+def _real(layer: nn.Module) -> Any:
+    """A copy of a core's layer whose neurons do real arithmetic."""
+    kinds: dict[type, Any] = {PRF: _RealPRF, LIF: _RealLIF, DSN: _RealDSN}
+    copied: Any = deepcopy(layer).requires_grad_(False)
+    copied.neuron = kinds[type(copied.neuron)](copied.neuron)
+    if isinstance(layer, SDTCM) and layer.spatial is not None:
+        copied.spatial = _RealSpatial(copied.spatial)
+    return copied.eval()
 
 
 def example(policy: SpikingPolicy, envs: int = 2) -> tuple[Tensor, Tensor, Tensor, Tensor]:

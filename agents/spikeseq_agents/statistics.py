@@ -11,7 +11,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from .core import SpikingCore
 from .policies import SpikingPolicy
 
 
@@ -24,9 +23,9 @@ def core_statistics(policy: SpikingPolicy, samples: Any) -> dict[str, float]:
     cores = {"pi": policy.actor_core} | ({} if policy.critic_core is None else {"vf": policy.critic_core})
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in cores}
     hooks = [
-        core.layer(index).register_forward_hook(_counter(rates[name], samples.mask))
+        neuron.register_forward_hook(_counter(rates[name], samples.mask))
         for name, core in cores.items()
-        for index in _spiking_layers(core)
+        for neuron in core.spiking_layers()
     ]
     training = policy.training
     policy.set_training_mode(False)
@@ -76,10 +75,6 @@ class SpikeStatistics(BaseCallback):
 
 def _discrete(policy: SpikingPolicy) -> bool:
     return type(policy.action_space).__name__ == "Discrete"
-
-
-def _spiking_layers(core: SpikingCore) -> range:
-    return range(core.num_layers - (core.readout == "membrane"))
 
 
 def _counter(into: list[tuple[float, float]], mask: Tensor) -> Callable[..., None]:

@@ -7,22 +7,24 @@ from hypothesis import strategies as st
 
 from spikeseq.neurons import Neuron
 from spikeseq_agents import SpikingCore
-from spikeseq_agents.core import DRIVE
+from spikeseq_agents.layers import DRIVE
 
 NEURONS = ("PRF", "LIF", "DSN")
 
 
 @given(
     neuron=st.sampled_from(NEURONS),
-    readout=st.sampled_from(["spikes", "membrane"]),
+    kind=st.sampled_from(
+        [{}, {"readout": "membrane"}, {"sdtcm": {}}, {"sdtcm": {"norm": "none", "outer_residual": True}}]
+    ),
     layers=st.integers(1, 3),
     time=st.integers(1, 20),
     envs=st.integers(1, 5),
     seed=st.integers(0, 99),
 )
-def test_all_steps_at_once_equal_one_step_after_another(neuron, readout, layers, time, envs, seed):
+def test_all_steps_at_once_equal_one_step_after_another(neuron, kind, layers, time, envs, seed):
     torch.manual_seed(seed)
-    core = SpikingCore(3, 8, layers, neuron=neuron, readout=readout)
+    core = SpikingCore(3, 8, layers, neuron=neuron, **kind)
     x, starts = torch.randn(time, envs, 3), torch.rand(time, envs) < 0.2
     state = (torch.randn(layers, envs, core.hidden_size), torch.randn(layers, envs, core.hidden_size))
     with torch.no_grad():
@@ -37,9 +39,10 @@ def test_all_steps_at_once_equal_one_step_after_another(neuron, readout, layers,
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(end, state, strict=True))
 
 
+@pytest.mark.parametrize("sdtcm", [None, {}])
 @pytest.mark.parametrize("neuron", NEURONS)
-def test_a_start_forgets_everything_before(neuron):
-    core = SpikingCore(3, 8, 2, neuron=neuron)
+def test_a_start_forgets_everything_before(neuron, sdtcm):
+    core = SpikingCore(3, 8, 2, neuron=neuron, sdtcm=sdtcm)
     x, starts = torch.randn(10, 4, 3), torch.zeros(10, 4, dtype=torch.bool)
     starts[6] = True
     noise = [torch.randn(2, 4, core.hidden_size) for _ in range(2)]
@@ -50,8 +53,9 @@ def test_a_start_forgets_everything_before(neuron):
     assert not torch.equal(core(x, (noise[0], noise[1]))[0][6:], fresh)
 
 
-def test_starts_in_the_middle_cost_no_loop_over_time():
-    core = SpikingCore(3, 8, 2)
+@pytest.mark.parametrize("sdtcm", [None, {}])
+def test_starts_in_the_middle_cost_no_loop_over_time(sdtcm):
+    core = SpikingCore(3, 8, 2, sdtcm=sdtcm)
     calls = []
     for module in core.modules():
         if isinstance(module, Neuron):
@@ -77,7 +81,7 @@ def test_a_prf_state_is_its_complex_membrane():
     core = SpikingCore(3, 8, readout="membrane")
     x = torch.randn(5, 4, 3)
     _, (real, imaginary) = core(x)
-    _, membrane = core.layer(0)(core.mixers.get_submodule("0")(x.transpose(0, 1)))
+    _, membrane = core.layer(0)(core.layers[0].mixer(x.transpose(0, 1)))
     assert torch.equal(torch.complex(real[0], imaginary[0]), membrane)
 
 
@@ -95,7 +99,7 @@ def test_noise_of_variance_one_gives_membranes_of_one_size(neuron):
     options = {"reset": "none"} if neuron == "LIF" else {"decay": "none"} if neuron == "DSN" else {}
     core = SpikingCore(16, 200, neuron=neuron, neuron_options=options, time_constants=(2, 20), readout="membrane")
     with torch.no_grad():
-        core.get_parameter("mixers.0.bias").zero_()
+        core.get_parameter("layers.0.mixer.bias").zero_()
         membranes, _ = core(torch.randn(400, 20, 16))
     # of a rotating membrane the real part holds half, of a slowly rotating one all
     variances = membranes[100:].var((0, 1)) / DRIVE**2
@@ -141,6 +145,10 @@ def test_the_backward_can_be_differentiated_again():
         ({"neuron_options": {"output": "spikes"}}, "readout"),
         ({"neuron_options": {"colour": 1}}, "colour"),
         ({"width": 0}, "width"),
+        ({"sdtcm": {"norm": "batch"}}, "batch statistics of training are not those of acting"),
+        ({"sdtcm": {"bidirectional": True}}, "cannot see the future"),
+        ({"sdtcm": {}, "readout": "membrane"}, "expected no readout"),
+        ({"sdtcm": {"colour": 1}}, "colour"),
     ],
 )
 def test_wrong_settings_are_named(arguments, message):
@@ -160,7 +168,7 @@ def test_wrong_inputs_are_named():
         core(x)
 
 
-@pytest.mark.parametrize("other", [{"neuron": "LIF"}, {"readout": "membrane"}])
+@pytest.mark.parametrize("other", [{"neuron": "LIF"}, {"readout": "membrane"}, {"sdtcm": {}}])
 def test_weights_of_another_architecture_are_refused(other):
     with pytest.raises(ValueError, match="another architecture"):
         SpikingCore(3, 8).load_state_dict(SpikingCore(3, 8, **other).state_dict(), strict=False)

@@ -22,6 +22,8 @@ NEURONS: dict[str, dict[str, Any]] = {
     "DSN odd": {"neuron": "DSN", "neuron_options": {"kernel_size": 3}},
     "DSN linear": {"neuron": "DSN", "neuron_options": {"decay": "linear"}},
     "DSN none": {"neuron": "DSN", "neuron_options": {"decay": "none"}},
+    "SD-TCM": {"sdtcm": {"outer_residual": True}},
+    "SD-TCM LIF": {"neuron": "LIF", "sdtcm": {"norm": "none", "channel_mixer": False}},
 }
 
 
@@ -62,9 +64,9 @@ def test_squashed_actions():
         assert agreement(model, Step(model.policy)) >= 0.99
 
 
-@pytest.mark.parametrize("observations", ["matrix", "multidiscrete"])
-def test_torch_export(observations):
-    model = small(noise(OBSERVATIONS[observations])).learn(32)
+@pytest.mark.parametrize(("observations", "neuron"), [("matrix", "PRF"), ("multidiscrete", "SD-TCM")])
+def test_torch_export(observations, neuron):
+    model = small(noise(OBSERVATIONS[observations]), policy_kwargs={"lstm_kwargs": NEURONS[neuron]}).learn(32)
     program = step_program(model).module()
     with torch.no_grad():
         assert agreement(model, program) >= 0.99
@@ -87,7 +89,7 @@ def test_onnx_without_its_libraries(monkeypatch, tmp_path):
 
 @pytest.mark.peers
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("neuron", ["PRF", "LIF", "DSN"])
+@pytest.mark.parametrize("neuron", ["PRF", "LIF", "DSN", "SD-TCM"])
 def test_onnx_in_onnxruntime(neuron, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -58,10 +58,14 @@ def evaluate_rollout(model):
     return (x.reshape(envs, steps).transpose(0, 1).numpy() for x in (values, log_prob))
 
 
-@pytest.mark.parametrize(("neuron", "cores"), [*(("PRF", cores) for cores in CORES), ("LIF", "none"), ("DSN", "none")])
+@pytest.mark.parametrize(
+    ("neuron", "cores"),
+    [*(("PRF", cores) for cores in CORES), ("LIF", "none"), ("DSN", "none"), ("PRF in SD-TCM", "separate")],
+)
 def test_training_sees_the_log_probabilities_of_acting(neuron, cores):
     """20 rollouts with starts anywhere; both passes are float32, a flip at the threshold is counted, not forbidden."""
-    kwargs = {"n_lstm_layers": 2, "lstm_kwargs": {"neuron": neuron}, **CORES[cores]}
+    core = {"neuron": neuron[:3], **({"sdtcm": {}} if neuron.endswith("SD-TCM") else {})}
+    kwargs = {"n_lstm_layers": 2, "lstm_kwargs": core, **CORES[cores]}
     model = small(noise(n_envs=4), policy_kwargs=kwargs, n_steps=32)
     _, callback = model._setup_learn(10_000)
     apart, seen = 0, 0
@@ -148,7 +152,8 @@ def act(model, observations):
 
 @pytest.mark.parametrize("cores", CORES)
 def test_saved_and_loaded_acts_the_same(tmp_path, cores):
-    kwargs = {"n_lstm_layers": 2, "lstm_kwargs": {"neuron": "DSN"}, **CORES[cores]}
+    core = {"neuron": "DSN", "sdtcm": {} if cores == "shared" else None}
+    kwargs = {"n_lstm_layers": 2, "lstm_kwargs": core, **CORES[cores]}
     model = small(noise(actions=ACTIONS["box"]), policy_kwargs=kwargs).learn(32)
     observations = np.random.default_rng(0).normal(size=(20, 2, 3)).astype(np.float32)
     expected = act(model, observations)
