@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
 
 from .callbacks import EpochLines, PredictionFile
 from .energy import audit, energy
-from .training import SequenceTask
+from .training import Training
 
 LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": "spikeseq"}}
 
@@ -36,18 +36,19 @@ class RunParser(LightningArgumentParser):
 class RunCLI(LightningCLI):
     """fit, validate, test and predict from one YAML file with the keys seed_everything, trainer, model, data.
 
-    `model` are SequenceTask's arguments, `data` is a data module by class_path. `checkpoint` are ModelCheckpoint's:
-    by default the best by validation accuracy and the last are kept. Logs go to CSV files under runs/. On a terminal
-    there is a progress bar, otherwise one line an epoch. With run=False nothing runs, there is no subcommand, and
-    `--ckpt_path` is a key beside the others.
+    `model` is a task (`Training`) by class_path, or the arguments of SequenceTask directly; `data` is a data module by
+    class_path. `checkpoint` are ModelCheckpoint's: by default the best by validation accuracy and the last are kept.
+    Logs go to CSV files under runs/. On a terminal there is a progress bar, otherwise one line an epoch. With
+    run=False nothing runs, there is no subcommand, and `--ckpt_path` is a key beside the others.
     """
 
     def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
         _quieten()
         self._checkpoint_key = not run
         super().__init__(
-            SequenceTask,
+            Training,
             LightningDataModule,
+            subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
             trainer_defaults={"logger": LOGGER, "log_every_n_steps": 1},
@@ -64,6 +65,7 @@ class RunCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
             {
+                "model": {"class_path": "spikeseq.training.SequenceTask"},  # its keys may stand under `model` directly
                 "checkpoint.monitor": "val_accuracy",
                 "checkpoint.mode": "max",
                 "checkpoint.filename": "epoch{epoch}-val_accuracy{val_accuracy:.4f}",
@@ -126,16 +128,15 @@ def energy_command(arguments: list[str]) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, found nothing at {path}")
     cli.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
-    batch = first_test_batch(cli.datamodule)
+    batch = first_test_batch(cli.model, cli.datamodule)
     print(energy(cli.model.model, batch), audit(cli.model.model, batch), sep="\n\n")
 
 
-def first_test_batch(data: LightningDataModule) -> Tensor | tuple[Tensor, Tensor]:
+def first_test_batch(task: Training, data: LightningDataModule) -> Tensor | tuple[Tensor, Tensor]:
     """What a model takes of the first test batch: x, or (x, lengths)."""
     data.prepare_data()
     data.setup("test")
-    *inputs, _ = next(iter(data.test_dataloader()))
-    return inputs[0] if len(inputs) == 1 else (inputs[0], inputs[1])
+    return task.model_inputs(next(iter(data.test_dataloader())))
 
 
 def _quieten() -> None:

@@ -33,7 +33,7 @@ def demo_command(arguments: list[str]) -> None:
     (scores,) = cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, verbose=False, weights_only=True)
 
     model = cli.model.model
-    batch = first_test_batch(cli.datamodule)
+    batch = first_test_batch(cli.model, cli.datamodule)
     report, checked = energy(model, batch), audit(model, batch)
     curve, dots = folder / "training.png", folder / "raster.png"
     training_curve(folder / "metrics.csv", title="training").savefig(curve)

@@ -1,4 +1,4 @@
-"""Training of a sequence classifier with Lightning: parameter groups, schedule and accuracy."""
+"""Training with Lightning: parameter groups, schedule, checkpoints; and the classification of sequences."""
 
 import math
 from collections.abc import Iterator
@@ -19,15 +19,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from .neurons import Neuron
 
 
-class SequenceTask(LightningModule):
-    """Trains `model` to classify sequences.
+class Training(LightningModule):
+    """What every task shares; a task gives the steps.
 
-    Batches are tuples whose last member is y int64 [batch] and whose others are what the model takes: (x, y), or
-    (x, lengths, y) for padded sequences. The model gives logits [batch, classes].
-
-    Loss: cross-entropy with `label_smoothing`. AdamW in three groups, see `parameter_groups`; each group's learning
-    rate follows `warmup_cosine` over the trainer's steps, with `warmup_steps` (in optimiser steps). Logs `*_loss` and
-    `*_accuracy` for train, val and test.
+    AdamW in three groups, see `parameter_groups`; each group's learning rate follows `warmup_cosine` over the
+    trainer's steps, with `warmup_steps` (in optimiser steps).
 
     Checkpoints hold tensors and plain values alone, so they load with `weights_only=True`; settings are not in them
     but in the config.yaml that the command line writes beside them. They carry torch's random state, so that a
@@ -41,21 +37,63 @@ class SequenceTask(LightningModule):
         neuron_lr: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_steps: int = 0,
-        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         if warmup_steps < 0:
-            raise ValueError(f"SequenceTask: expected warmup_steps of at least 0, got {warmup_steps}")
+            raise ValueError(f"{type(self).__name__}: expected warmup_steps of at least 0, got {warmup_steps}")
         self.model = model
         self.lr = lr
         self.neuron_lr = neuron_lr
         self.weight_decay = weight_decay
         self.warmup_steps = warmup_steps
-        self.label_smoothing = label_smoothing
         self._random_state: dict[str, Any] | None = None
+
+    def model_inputs(self, batch: Any) -> Tensor | tuple[Tensor, Tensor]:
+        """What the model takes of a batch: x, or (x, lengths)."""
+        raise NotImplementedError(f"{type(self).__name__} says not what its model takes of a batch")
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.model(*inputs)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise ValueError("the cosine schedule needs an end: give the trainer max_epochs or max_steps")
+        groups = parameter_groups(self.model, self.lr, self.neuron_lr, self.weight_decay)
+        optimizer = torch.optim.AdamW(groups)
+        schedule = LambdaLR(optimizer, partial(warmup_cosine, warmup=self.warmup_steps, total=int(total)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._random_state = checkpoint.get("random_state")
+
+    def on_train_start(self) -> None:
+        state, self._random_state = self._random_state, None
+        if state is not None:
+            torch.set_rng_state(state["cpu"].cpu())
+            if len(state["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+class SequenceTask(Training):
+    """Trains `model` to classify sequences.
+
+    Batches are tuples whose last member is y int64 [batch] and whose others are what the model takes: (x, y), or
+    (x, lengths, y) for padded sequences. The model gives logits [batch, classes]. Loss: cross-entropy with
+    `label_smoothing`. Logs `*_loss` and `*_accuracy` for train, val and test. `options` are `Training`'s.
+    """
+
+    def __init__(self, model: nn.Module, label_smoothing: float = 0.0, **options: Any) -> None:
+        super().__init__(model, **options)
+        self.label_smoothing = label_smoothing
+
+    def model_inputs(self, batch: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, Tensor]:
+        *inputs, _ = batch
+        return inputs[0] if len(inputs) == 1 else (inputs[0], inputs[1])
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:  # noqa: ARG002
         return self._score(batch, "train")
@@ -89,29 +127,6 @@ class SequenceTask(LightningModule):
                 sync_dist=not training,
             )
         return loss
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        total = self.trainer.estimated_stepping_batches
-        if math.isinf(total):
-            raise ValueError("the cosine schedule needs an end: give the trainer max_epochs or max_steps")
-        groups = parameter_groups(self.model, self.lr, self.neuron_lr, self.weight_decay)
-        optimizer = torch.optim.AdamW(groups)
-        schedule = LambdaLR(optimizer, partial(warmup_cosine, warmup=self.warmup_steps, total=int(total)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._random_state = checkpoint.get("random_state")
-
-    def on_train_start(self) -> None:
-        state, self._random_state = self._random_state, None
-        if state is not None:
-            torch.set_rng_state(state["cpu"].cpu())
-            if len(state["cuda"]) == torch.cuda.device_count():
-                torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
 
 
 def parameter_groups(model: nn.Module, lr: float, neuron_lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def test_fit_keeps_the_checkpoint_best_on_validation(config):
 def test_overrides_win_over_the_file(config):
     main(["fit", "--config", str(config), "--model.lr", "0.25", "--trainer.max_epochs", "1"])
     saved = yaml.safe_load(Path("runs/digits/version_0/config.yaml").read_text())
-    assert saved["model"]["lr"] == 0.25
+    assert saved["model"]["init_args"]["lr"] == 0.25
     assert saved["trainer"]["max_epochs"] == 1
 
 
