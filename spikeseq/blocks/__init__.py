@@ -2,6 +2,9 @@
 
 from .backbone import Backbone as Backbone
 from .block import Block as Block
+from .cnn import ColumnCNN as ColumnCNN
+from .cnn import EventCNN as EventCNN
+from .cnn import SpikingCNN as SpikingCNN
 from .encoder import TokenEncoder as TokenEncoder
 from .encoder import ValueEncoder as ValueEncoder
 from .heads import PairClassifier as PairClassifier
@@ -10,6 +13,7 @@ from .heads import SequenceClassifier as SequenceClassifier
 from .heads import ValidMean as ValidMean
 from .norm import MaskedBatchNorm as MaskedBatchNorm
 from .padding import Padding as Padding
+from .resnet import SEWResNet18 as SEWResNet18
 from .sdtcm import SDTCM as SDTCM
 from .sdtcm import SpatialNeuron as SpatialNeuron
 from .spikformer import Spikformer as Spikformer
