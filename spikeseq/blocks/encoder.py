@@ -77,6 +77,8 @@ def check_tokens(x: Tensor, vocabulary: int, *axes: str) -> None:
     _shape(x, axes)
     if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         raise TypeError(f"input: expected integer tokens, got {checks.shape_of(x)}; convert with x.long()")
+    if torch.compiler.is_compiling():  # a traced graph has no values yet; its embedding raises IndexError
+        return
     low, high = (int(value) for value in torch.aminmax(x))
     if low < 0 or high >= vocabulary:
         at = ((x < 0) | (x >= vocabulary)).nonzero()[0].tolist()

@@ -14,6 +14,7 @@ from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
 from ..ops.checks import choice, compute_dtype, sequence, shape_of
 from ..ops.dispatch import native_wanted
 from ..ops.native.step import StepPlan, plain_rows, prepared_for
+from ..ops.opaque import transformed
 from ..ops.spiking import OUTPUTS
 
 State: TypeAlias = Any  # a tensor or a tuple of tensors, each [batch, ...]; never kept inside the module
@@ -81,7 +82,7 @@ class Neuron(nn.Module, ABC):
 
         Without gradients (`torch.no_grad`, `torch.inference_mode`) the native kernels take it in a few microseconds.
         """
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and not transformed():
             done = self._prepared_step(x_t, state)
             if done is not None:
                 return done

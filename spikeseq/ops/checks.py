@@ -131,8 +131,11 @@ def _sum_is_finite(a: Tensor) -> bool:
 
 
 def finite(op: str, name: str, value: Tensor, axes: str | None = None) -> None:
-    """Raise if `value` holds NaN or infinity. On a GPU this would stall the queue at each layer, so it is not done."""
-    if value.device.type != "cpu" or _sum_is_finite(value.detach()):
+    """Raise if `value` holds NaN or infinity. On a GPU this would stall the queue at each layer, so it is not done.
+
+    Nor while a compiler traces a model: there the operations look at their values when they run (`opaque.py`).
+    """
+    if torch.compiler.is_compiling() or value.device.type != "cpu" or _sum_is_finite(value.detach()):
         return
     at = (~torch.isfinite(value)).nonzero()[0].tolist()
     axes = axes or {3: "[batch, time, width]", 2: "[batch, width]", 1: "[width]"}.get(value.ndim, "index")

@@ -13,8 +13,25 @@ from torch import Tensor
 
 from . import checks
 from .dispatch import Request, choose
+from .opaque import opaque
 
 
+def _membrane_and_state(x: Tensor, decay: Tensor, **_: Tensor | None) -> tuple[Tensor, ...]:
+    batch, time, width = x.shape
+    real = checks.compute_dtype(x)
+    turning = x.is_complex() or decay.is_complex()
+    state = checks.complex_of(real) if turning else real
+    membrane = x.new_empty((batch, time, width), dtype=state if turning else x.dtype)
+    return membrane, x.new_empty((batch, width), dtype=state)
+
+
+def _values_and_history(x: Tensor, weight: Tensor, **_: Tensor | None) -> tuple[Tensor, ...]:
+    batch, time, width = x.shape
+    history = x.new_empty((batch, weight.shape[1] - 1, width), dtype=checks.compute_dtype(x))
+    return x.new_empty((batch, time, width)), history
+
+
+@opaque(_membrane_and_state)
 def linear_scan(
     x: Tensor, decay: Tensor | float, state: Tensor | None = None, starts: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -49,6 +66,7 @@ def linear_scan(
     return membrane if dtype.is_complex else checks.narrowed("linear_scan", membrane, x.dtype), end
 
 
+@opaque(_values_and_history)
 def sliding(
     x: Tensor,
     weight: Tensor,

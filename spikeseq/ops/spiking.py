@@ -7,11 +7,22 @@ from torch import Tensor
 
 from . import checks
 from .dispatch import Request, choose
+from .opaque import opaque
 from .surrogate import Surrogate, atan, integer
 
 OUTPUTS = ("spikes", "membrane")
 
 
+def _spikes_and_state(x: Tensor, complex_state: bool = False, lags: int | None = None) -> tuple[Tensor, ...]:
+    """Unfilled outputs: spikes like `x`, the end state [batch, width], and the last inputs where `lags` are kept."""
+    batch, time, width = x.shape
+    dtype = checks.compute_dtype(x)
+    end = x.new_empty((batch, width), dtype=checks.complex_of(dtype) if complex_state else dtype)
+    history = () if lags is None else (x.new_empty((batch, lags - 1, width), dtype=dtype),)
+    return x.new_empty((batch, time, width)), end, *history
+
+
+@opaque(lambda membrane, **_: (membrane.new_empty(membrane.shape),))
 def spike(
     membrane: Tensor, threshold: Tensor | float = 1.0, surrogate: Surrogate = atan(), strict: bool = False
 ) -> Tensor:
@@ -33,6 +44,7 @@ def spike(
     return spikes.to(membrane.dtype)
 
 
+@opaque(lambda x, **_: _spikes_and_state(x))
 def lif(
     x: Tensor,
     decay: Tensor | float,
@@ -80,6 +92,7 @@ def lif(
     return checks.narrowed("lif", out, x.dtype), end
 
 
+@opaque(lambda x, **_: _spikes_and_state(x, complex_state=True))
 def prf(
     x: Tensor,
     decay: Tensor | complex,
@@ -126,6 +139,7 @@ def prf(
     return checks.narrowed("prf", out, x.dtype), end
 
 
+@opaque(lambda x, **_: _spikes_and_state(x))
 def dsn(
     x: Tensor,
     gate: Tensor,
@@ -163,6 +177,7 @@ def dsn(
     return checks.narrowed("dsn", out, x.dtype), end
 
 
+@opaque(lambda x, weight, **_: _spikes_and_state(x, lags=weight.shape[1]))
 def conv_dsn(
     x: Tensor,
     weight: Tensor,
