@@ -43,7 +43,7 @@ class RunCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
-        _quieten()
+        quieten()
         self._checkpoint_key = not run
         super().__init__(
             Training,
@@ -139,7 +139,7 @@ def first_test_batch(task: Training, data: LightningDataModule) -> Tensor | tupl
     return task.model_inputs(next(iter(data.test_dataloader())))
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Leave out what Lightning says that no user of this command line can act on."""
     # Data lies in memory (spikeseq/tasks/memory.py): worker processes would only copy it.
     warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers", UserWarning)
