@@ -9,7 +9,7 @@ RecurrentPPO("SpikingPolicy", "CartPole-v1", verbose=1).learn(100_000)
 from . import _extra as _extra  # first: it says which extra is missing
 
 # isort: on
-from . import envs, policies
+from . import envs, policies, td3
 from .core import SpikingCore as SpikingCore
 from .envs import MaskVelocity as MaskVelocity
 from .envs import MemoryChain as MemoryChain
@@ -19,11 +19,13 @@ from .policies import MultiInputSpikingPolicy as MultiInputSpikingPolicy
 from .policies import SpikingPolicy as SpikingPolicy
 from .ppo import SpikingPPO as SpikingPPO
 from .statistics import SpikeStatistics as SpikeStatistics
+from .td3 import SpikingTD3Policy as SpikingTD3Policy
 
 
 def register() -> None:
-    """What importing does: RecurrentPPO knows the policies by name, gymnasium the environments. Twice does no harm."""
+    """What importing does: the algorithms know the policies by name, gymnasium the environments. Twice does no harm."""
     policies.register()
+    td3.register()
     envs.register()
 
 

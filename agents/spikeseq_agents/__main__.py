@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from . import runs, settings
 
 
@@ -29,8 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
             runs.train(chosen, folder, given.seed, given.resume, given.progress, given.device)
             print(f"saved {folder / 'model.zip'}")
         elif given.command == "eval":
-            mean, deviation = runs.evaluate(chosen, folder, given.seed, given.episodes, given.device)
-            print(f"{chosen.env}: {mean:.2f} +- {deviation:.2f} over {given.episodes} episodes")
+            returns, joule = runs.evaluate(chosen, folder, given.seed, given.episodes, given.device)
+            print(f"{chosen.env}: {np.mean(returns):.2f} +- {np.std(returns):.2f} over {given.episodes} episodes")
+            if joule is not None:
+                print(f"energy: {1e9 * joule:.3f} nJ a decision (45 nm, the actor alone)")
         else:
             print(*runs.record(chosen, folder, given.seed, given.device), sep="\n")
     except (FileNotFoundError, ImportError, ValueError) as error:

@@ -1,30 +1,47 @@
 """Train, evaluate and record, on top of Stable-Baselines3. A run is a folder: model.zip, vecnormalize.pkl, checkpoints.
 
-Model files are Stable-Baselines3's, which unpickles them: load your own alone.
+Model files and replay buffers are Stable-Baselines3's, which unpickles them: load your own alone.
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from copy import deepcopy
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from sb3_contrib import RecurrentPPO
-from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
+from spikeseq.plots import raster
+
+from .decisions import energy_per_decision, spikes
+from .policies import SpikingPolicy
 from .ppo import SpikingPPO
 from .settings import Settings
 from .statistics import SpikeStatistics
+from .td3 import SpikingTD3Policy
 
 CHECKPOINTS = 10  # a run
 PREFIX = "run"
+SPIKING = (SpikingPolicy, SpikingTD3Policy)
+
+
+class Evaluation(NamedTuple):
+    """The returns of the episodes, and the joule of one decision (None without spikes, and for Dict)."""
+
+    returns: list[float]
+    joule: float | None
 
 
 def train(
@@ -34,84 +51,109 @@ def train(
     resume: Path | None = None,
     progress: bool = False,
     device: str = "auto",
-) -> RecurrentPPO:
+) -> BaseAlgorithm:
     """Learn for n_timesteps and save. `resume` is a checkpoint of this run; its remaining steps are done."""
     folder.mkdir(parents=True, exist_ok=True)
     if resume is not None and not resume.is_file():
         raise FileNotFoundError(
             f"resume: expected a checkpoint such as {PREFIX}_5000_steps.zip, found nothing at {resume}"
         )
-    env = _vector_env(settings, seed, _statistics_beside(resume) if resume else None)
-    if resume is None:
-        options = deepcopy(settings.hyperparameters)  # Stable-Baselines3 changes policy_kwargs
-        model = settings.algorithm_class(settings.policy, env, seed=seed, verbose=1, device=device, **options)
-    else:
-        model = settings.algorithm_class.load(resume, env=env, device=device)
-        env.seed(seed + model.num_timesteps)  # not the first episodes again
-    every = max(settings.n_timesteps // CHECKPOINTS // settings.n_envs, 1)
-    callbacks = CallbackList([CheckpointCallback(every, str(folder), PREFIX, save_vecnormalize=True)])
-    if not isinstance(model, SpikingPPO):
-        callbacks.callbacks.append(SpikeStatistics())
-    remaining = settings.n_timesteps - model.num_timesteps
-    if remaining <= 0:
-        raise ValueError(
-            f"resume: the checkpoint has {model.num_timesteps} of {settings.n_timesteps} steps: it is done"
-        )
-    model.learn(remaining, callback=callbacks, progress_bar=progress, reset_num_timesteps=resume is None)
-    model.save(folder / "model.zip")
-    if isinstance(env, VecNormalize):
-        env.save(str(folder / "vecnormalize.pkl"))
-    env.close()
+    env = _vector_env(
+        settings, seed, _beside(resume, "vecnormalize") if resume else None,
+        monitor_dir=str(folder / "monitor"), monitor_kwargs={"override_existing": resume is None},
+    )  # fmt: skip
+    with closing(env):
+        model = _model(settings, env, seed, resume, device)
+        every = max(settings.n_timesteps // CHECKPOINTS // settings.n_envs, 1)
+        checkpoints = CheckpointCallback(every, str(folder), PREFIX, save_replay_buffer=True, save_vecnormalize=True)
+        watching = isinstance(model.policy, SpikingPolicy) and not isinstance(model, SpikingPPO)
+        remaining = settings.n_timesteps - model.num_timesteps
+        if remaining <= 0:
+            raise ValueError(
+                f"resume: the checkpoint has {model.num_timesteps} of {settings.n_timesteps} steps: it is done"
+            )
+        model.learn(
+            remaining, callback=[checkpoints, SpikeStatistics()] if watching else checkpoints,
+            progress_bar=progress, reset_num_timesteps=resume is None,
+        )  # fmt: skip
+        model.save(folder / "model.zip")
+        if isinstance(env, VecNormalize):
+            env.save(str(folder / "vecnormalize.pkl"))
     return model
 
 
-def evaluate(settings: Settings, folder: Path, seed: int, episodes: int, device: str = "auto") -> tuple[float, float]:
-    """Mean and deviation of the return of deterministic actions."""
+def _model(settings: Settings, env: VecEnv, seed: int, resume: Path | None, device: str) -> BaseAlgorithm:
+    """A new model, or the checkpoint's with its replay buffer."""
+    if resume is not None:
+        model = settings.algorithm_class.load(resume, env=env, device=device)
+        env.seed(seed + model.num_timesteps)  # not the first episodes again
+        if isinstance(model, OffPolicyAlgorithm):
+            model.load_replay_buffer(_beside(resume, "replay_buffer"))
+        return model
+    options = deepcopy(settings.hyperparameters)  # Stable-Baselines3 changes policy_kwargs
+    if settings.noise_std:
+        size = np.ones(env.action_space.shape or ())
+        options["action_noise"] = NormalActionNoise(0 * size, settings.noise_std * size)
+    return settings.algorithm_class(settings.policy, env, seed=seed, verbose=1, device=device, **options)
+
+
+def evaluate(settings: Settings, folder: Path, seed: int, episodes: int, device: str = "auto") -> Evaluation:
+    """Returns of deterministic actions, kept in returns.txt, and the energy of a decision in the first episode."""
     model, env = _load(settings, folder, seed, device)
-    returns, _ = evaluate_policy(model, env, n_eval_episodes=episodes, return_episode_rewards=True, warn=False)
-    return float(np.mean(returns)), float(np.std(returns))
+    seen: list[Any] = []
+
+    def watch(now: dict[str, Any], _: Any) -> None:
+        if not now["episode_counts"].any() and isinstance(now["observations"], np.ndarray):
+            seen.append(now["observations"][0].copy())
+
+    returns, _ = evaluate_policy(
+        model, env, n_eval_episodes=episodes, return_episode_rewards=True, warn=False, callback=watch
+    )
+    assert isinstance(returns, list)
+    np.savetxt(folder / "returns.txt", returns)
+    counted = isinstance(model.policy, SPIKING) and not isinstance(model.observation_space, spaces.Dict)
+    return Evaluation(returns, energy_per_decision(model.policy, np.stack(seen))[0] if counted else None)
 
 
-def record(settings: Settings, folder: Path, seed: int, device: str = "auto") -> tuple[Path, Path]:
-    """One episode as a GIF, and beside it the actor's last layer at each step as spikes.npy [time, width].
-
-    Draw the spikes with `spikeseq.plots.raster(torch.as_tensor(numpy.load("spikes.npy")))`.
-    """
-    if find_spec("PIL") is None:
-        raise ImportError("record needs Pillow: pip install pillow")
+def record(settings: Settings, folder: Path, seed: int, device: str = "auto") -> list[Path]:
+    """One episode as a GIF; the actor's spikes in it as a raster and, by layer [steps, width], in spikes.npz."""
+    for library, line in (("PIL", "pillow"), ("matplotlib", "matplotlib")):
+        if find_spec(library) is None:
+            raise ImportError(f"record needs {library}: pip install {line}")
     from PIL import Image
 
     modes = gym.make(settings.env, **settings.env_kwargs).metadata.get("render_modes", [])
     if "rgb_array" not in modes:
         raise ValueError(f"record: expected {settings.env} to render frames (render_mode 'rgb_array'), it has {modes}")
     model, env = _load(settings, folder, seed, device, render_mode="rgb_array")
-    core = getattr(model.policy, "lstm_actor")  # noqa: B009  typed as nn.LSTM upstream
-    frames, layers, sequence = [], [], core.sequence
-
-    def watched(*args: Any) -> Any:
-        out, state = sequence(*args)
-        layers.append(out[0, 0].cpu().numpy())
-        return out, state
-
-    core.sequence = watched
+    frames, observations = [], []
     obs, state, done = env.reset(), None, np.ones(1, bool)
     while not frames or not done[0]:
         frames.append(Image.fromarray(env.render()))  # pyright: ignore[reportArgumentType]
+        observations.append(obs)
         action, state = model.predict(obs, state=state, episode_start=done, deterministic=True)  # pyright: ignore
         obs, _, done, _ = env.step(action)
     env.close()
-    film, spikes = folder / "episode.gif", folder / "spikes.npy"
+    film, data, figure = (folder / name for name in ("episode.gif", "spikes.npz", "raster.png"))
     frames[0].save(film, save_all=True, append_images=frames[1:], duration=33, loop=0)
-    np.save(spikes, np.stack(layers))
-    return film, spikes
+    layers = spikes(model.policy, np.concatenate(observations))
+    arrays: dict[str, Any] = {name: layer.numpy() for name, layer in layers.items()}
+    np.savez_compressed(data, **arrays)
+    raster(layers, settings.env).savefig(figure)
+    return [film, data, figure]
 
 
-def _vector_env(settings: Settings, seed: int, statistics: Path | None = None, **env_options: Any) -> VecEnv:
+def _vector_env(
+    settings: Settings, seed: int, statistics: Path | None = None, render_mode: str | None = None, **options: Any
+) -> VecEnv:
     if settings.env not in gym.registry:
         raise ValueError(f"expected the name of a gymnasium environment, got {settings.env!r}")
     # by name, make_vec_env would ask every environment for rgb_array
-    make = partial(gym.make, settings.env, **settings.env_kwargs, **env_options)
-    env: VecEnv = make_vec_env(make, settings.n_envs, seed=seed)
+    shown = {} if render_mode is None else {"render_mode": render_mode}
+    make = partial(gym.make, settings.env, **settings.env_kwargs, **shown)
+    env: VecEnv = make_vec_env(make, settings.n_envs, seed=seed, **options)
+    if settings.frame_stack > 1:
+        env = VecFrameStack(env, settings.frame_stack)
     if settings.normalize is None:
         return env
     if statistics is None:
@@ -122,18 +164,20 @@ def _vector_env(settings: Settings, seed: int, statistics: Path | None = None, *
     return VecNormalize.load(str(statistics), env)
 
 
-def _statistics_beside(checkpoint: Path) -> Path:
-    """Where CheckpointCallback put the statistics that belong to run_<steps>_steps.zip."""
-    return checkpoint.with_name(checkpoint.stem.replace(PREFIX, f"{PREFIX}_vecnormalize", 1) + ".pkl")
+def _beside(checkpoint: Path, kind: str) -> Path:
+    """Where CheckpointCallback put what belongs to run_<steps>_steps.zip."""
+    return checkpoint.with_name(checkpoint.stem.replace(PREFIX, f"{PREFIX}_{kind}", 1) + ".pkl")
 
 
-def _load(settings: Settings, folder: Path, seed: int, device: str, **env_options: Any) -> tuple[RecurrentPPO, VecEnv]:
+def _load(
+    settings: Settings, folder: Path, seed: int, device: str, render_mode: str | None = None
+) -> tuple[BaseAlgorithm, VecEnv]:
     path = folder / "model.zip"
     if not path.is_file():
         raise FileNotFoundError(f"expected a trained model, found nothing at {path}: run train first")
     one = deepcopy(settings)
     one.n_envs = 1
-    env = _vector_env(one, seed, folder / "vecnormalize.pkl", **env_options)
+    env = _vector_env(one, seed, folder / "vecnormalize.pkl", render_mode)
     if isinstance(env, VecNormalize):
         env.training, env.norm_reward = False, False
     return settings.algorithm_class.load(path, device=device), env

@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml
 from sb3_contrib import RecurrentPPO
+from stable_baselines3 import TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 
 from .ppo import SpikingPPO
 
-ALGORITHMS: dict[str, type[RecurrentPPO]] = {"ppo_lstm": RecurrentPPO, "spiking_ppo": SpikingPPO}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo_lstm": RecurrentPPO, "spiking_ppo": SpikingPPO, "td3": TD3}
 DEFAULT_ALGORITHM = "spiking_ppo"
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 _GIVEN_ELSEWHERE = {
@@ -23,6 +25,7 @@ _GIVEN_ELSEWHERE = {
     "device",
     "verbose",
     "tensorboard_log",
+    "action_noise",
     "_init_setup_model",
     "args",
     "kwargs",
@@ -31,7 +34,9 @@ _GIVEN_ELSEWHERE = {
 
 @dataclass
 class Settings:
-    """env: its name for `gym.make`. normalize: VecNormalize's options, None to leave it out. The rest as in rl-zoo3."""
+    """env: its name for `gym.make`. normalize: VecNormalize's options, None to leave it out. frame_stack: n_stack of
+    VecFrameStack, 1 to leave it out. noise_std: of normal action noise, in actions of [-1, 1]. The rest as in rl-zoo3.
+    """
 
     env: str
     algorithm: str
@@ -39,20 +44,23 @@ class Settings:
     policy: str
     n_envs: int = 1
     normalize: dict[str, Any] | None = None
+    frame_stack: int = 1
+    noise_std: float = 0.0
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def algorithm_class(self) -> type[RecurrentPPO]:
+    def algorithm_class(self) -> type[Any]:
         return ALGORITHMS[self.algorithm]
 
 
 def read(path: str | Path, env: str | None = None, algorithm: str | None = None) -> Settings:
-    """The settings of `env`, or of the only environment in the file. algorithm: "ppo_lstm" or "spiking_ppo".
+    """The settings of `env`, or of the only environment in the file. algorithm: "ppo_lstm", "spiking_ppo" or "td3".
 
-    As in rl-zoo3: n_timesteps, n_envs, policy, normalize (true, or options of VecNormalize), env_kwargs; schedules as
-    "lin_0.001"; all other keys are arguments of the algorithm. Options in code (strings that rl-zoo3 evaluates) are
-    written as YAML mappings here: nothing in a file is run. Unknown keys are errors.
+    As in rl-zoo3: n_timesteps, n_envs, policy, normalize (true, or options of VecNormalize), frame_stack, noise_type
+    ("normal") and noise_std, env_kwargs; schedules as "lin_0.001"; all other keys are arguments of the algorithm.
+    Options in code (strings that rl-zoo3 evaluates) are written as YAML mappings here: nothing in a file is run.
+    Unknown keys are errors.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,9 +84,13 @@ def read(path: str | Path, env: str | None = None, algorithm: str | None = None)
     normalize = values.pop("normalize", False)
     if not isinstance(normalize, (bool, dict)):
         raise ValueError(f"{path}: expected normalize as true, false or options of VecNormalize, got {normalize!r}")
+    noise = values.pop("noise_type", "normal")
+    if noise != "normal":
+        raise ValueError(f"{path}: expected noise_type 'normal', got {noise!r}")
     settings = Settings(
         env, algorithm, int(values.pop("n_timesteps")), values.pop("policy"), int(values.pop("n_envs", 1)),
-        normalize if isinstance(normalize, dict) else {} if normalize else None, values.pop("env_kwargs", {}),
+        normalize if isinstance(normalize, dict) else {} if normalize else None, int(values.pop("frame_stack", 1)),
+        float(values.pop("noise_std", 0.0)), values.pop("env_kwargs", {}),
     )  # fmt: skip
     known = arguments(settings.algorithm_class) - {"policy"}
     unknown = sorted(set(values) - known)
@@ -94,9 +106,14 @@ def read(path: str | Path, env: str | None = None, algorithm: str | None = None)
 
 
 def arguments(cls: type) -> set[str]:
-    """The names that RecurrentPPO and `cls` take, but those that the run itself sets."""
-    own, stock = (set(inspect.signature(owner.__init__).parameters) for owner in (cls, RecurrentPPO))
-    return (own | stock) - _GIVEN_ELSEWHERE
+    """The names that `cls` takes, itself and by **kwargs for its parents, but those that the run itself sets."""
+    names: set[str] = set()
+    for owner in cls.__mro__:
+        parameters = inspect.signature(owner.__init__).parameters
+        names |= set(parameters)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break
+    return names - _GIVEN_ELSEWHERE
 
 
 def _number(value: Any) -> Any:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import yaml
 from sb3_contrib import RecurrentPPO
+from stable_baselines3 import TD3
 
-from spikeseq_agents import SpikingPPO, settings
+from spikeseq_agents import SpikingPPO, runs, settings
 from spikeseq_agents.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -51,8 +52,9 @@ def test_every_config_builds(path):
     for env in yaml.safe_load(path.read_text()):
         chosen = settings.read(path, env)
         made = gym.make(env, **chosen.env_kwargs)
-        model = chosen.algorithm_class(chosen.policy, made, device="cpu", **chosen.hyperparameters)
-        assert model.n_steps > 0
+        options = chosen.hyperparameters | ({"buffer_size": 10} if chosen.algorithm == "td3" else {})
+        model = chosen.algorithm_class(chosen.policy, made, device="cpu", **options)
+        assert model.num_timesteps == 0
 
 
 def test_a_file_is_read(tmp_path):
@@ -76,6 +78,8 @@ def test_a_file_is_read(tmp_path):
         ({"policy_kwargs": "dict(lstm_hidden_size=8)"}, "YAML mapping"),
         ({"normalize": "yes"}, "normalize"),
         ({"algo": "dqn"}, "algo to be one of"),
+        ({"noise_type": "pink"}, "noise_type 'normal'"),
+        ({"algo": "td3"}, "unknown keys .*n_steps"),
     ],
 )
 def test_wrong_settings_are_named(change, message, tmp_path):
@@ -113,9 +117,51 @@ def test_train_then_eval(algorithm, tmp_path, capsys):
     main(["eval", *common, "--episodes", "5"])
     assert "MemoryChain-v0: " in (out := capsys.readouterr().out)
     assert "over 5 episodes" in out
+    assert "nJ a decision" in out
+    assert len(np.loadtxt(tmp_path / "run" / "returns.txt")) == 5
     assert {"model.zip", "vecnormalize.pkl"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert len(list((tmp_path / "run" / "monitor").glob("*.monitor.csv"))) == 2
     with pytest.raises(SystemExit, match="to render frames"):
         main(["record", *common])
+
+
+PENDULUM = {
+    "algo": "td3",
+    "policy": "SpikingTD3Policy",
+    "n_timesteps": 40,
+    "normalize": {"norm_reward": False},
+    "frame_stack": 2,
+    "noise_type": "normal",
+    "noise_std": 0.1,
+    "learning_starts": 20,
+    "batch_size": 8,
+    "buffer_size": 100,
+    "policy_kwargs": {"net_arch": [8], "frames": 2, "steps": 2, "population": 3},
+}
+
+
+def test_td3_trains_resumes_with_its_replay_buffer_and_evaluates(tmp_path, capsys):
+    folder = tmp_path / "run"
+    common = ["--config", written(tmp_path, {"Pendulum-v1": PENDULUM}), "--folder", str(folder), "--device", "cpu"]
+    main(["train", *common])
+    capsys.readouterr()
+    main(["eval", *common, "--episodes", "1"])
+    assert "nJ a decision" in capsys.readouterr().out
+    longer = {"Pendulum-v1": PENDULUM | {"n_timesteps": 60}}
+    common[1] = written(tmp_path, longer)
+    model = runs.train(settings.read(common[1]), folder, 0, resume=folder / "run_40_steps.zip", device="cpu")
+    assert isinstance(model, TD3)
+    assert model.num_timesteps == 60
+    assert model.replay_buffer is not None
+    assert model.replay_buffer.size() == 59  # a checkpoint is written before its own step is stored
+
+
+def test_other_policies_run_too(tmp_path, capsys):
+    plain = CHAIN | {"algo": "ppo_lstm", "policy": "MlpLstmPolicy"}
+    common = ["--config", written(tmp_path, {"MemoryChain-v0": plain}), "--folder", str(tmp_path / "run")]
+    main(["train", *common])
+    main(["eval", *common, "--episodes", "2"])
+    assert "nJ" not in capsys.readouterr().out
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, capsys):
@@ -157,8 +203,11 @@ def test_record_gives_a_film_and_spikes(tmp_path, capsys):
     common = ["--config", config, "--folder", str(tmp_path / "run"), "--device", "cpu"]
     main(["train", *common])
     main(["record", *common])
-    film, spikes = (Path(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    film, spikes, raster = (Path(line) for line in capsys.readouterr().out.splitlines()[-3:])
     assert film.read_bytes()[:3] == b"GIF"
-    values = np.load(spikes)
+    assert raster.read_bytes()[1:4] == b"PNG"
+    with np.load(spikes) as layers:
+        assert list(layers) == ["lstm_actor.layers.0"]
+        values = layers["lstm_actor.layers.0"]
     assert values.shape[1] == 8
     assert set(np.unique(values)) <= {0.0, 1.0}

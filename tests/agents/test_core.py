@@ -81,7 +81,7 @@ def test_a_prf_state_is_its_complex_membrane():
     core = SpikingCore(3, 8, readout="membrane")
     x = torch.randn(5, 4, 3)
     _, (real, imaginary) = core(x)
-    _, membrane = core.layer(0)(core.layers[0].mixer(x.transpose(0, 1)))
+    _, membrane = core.layers[0](x.transpose(0, 1))
     assert torch.equal(torch.complex(real[0], imaginary[0]), membrane)
 
 
