@@ -1,0 +1,1 @@
+"""The benchmark, `python -m spikeseq_forecasting bench`: spiking models beside other people's, on the same windows."""
