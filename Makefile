@@ -40,5 +40,5 @@ $(VENV)/installed: $(VENV)/torch pyproject.toml $(KERNELS)
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c $(VENV)/torch -e '.[train,rl]' --group dev
+	$(BIN)/python -m pip install --quiet -c $(VENV)/torch -e '.[train,rl,forecasting]' --group dev
 	touch $@
