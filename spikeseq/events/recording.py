@@ -1,0 +1,52 @@
+"""One recording of an event sensor, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Events in the order of time: t int64 [events] in microseconds, x, y int64 (pixels; y = 0 is the top row), p bool.
+
+    p: True where it grew brighter. size: (height, width) of the sensor; an audio sensor has height 1 and x = channel.
+    """
+
+    t: NDArray[np.int64]
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    p: NDArray[np.bool_]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def between(self, begin: int, end: int) -> Recording:
+        """The events with begin <= t < end."""
+        first, last = np.searchsorted(self.t, (begin, end))
+        part = slice(int(first), int(last))
+        return Recording(self.t[part], self.x[part], self.y[part], self.p[part], self.size)
+
+
+def recording(path: Path, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike, size: tuple[int, int]) -> Recording:
+    """The events of a file. ValueError, naming it, for events out of order or outside the sensor."""
+    times, columns, rows = (np.asarray(values).astype(np.int64) for values in (t, x, y))
+    back = np.flatnonzero(np.diff(times) < 0)
+    if len(back):
+        at = int(back[0])
+        raise ValueError(
+            f"{path}: expected events in the order of time, got {times[at + 1]} us after {times[at]} us "
+            f"at event {at + 1}"
+        )
+    outside = np.flatnonzero((columns < 0) | (columns >= size[1]) | (rows < 0) | (rows >= size[0]))
+    if len(outside):
+        at = int(outside[0])
+        raise ValueError(
+            f"{path}: expected events on a sensor of height {size[0]} and width {size[1]}, "
+            f"got x = {columns[at]}, y = {rows[at]} at event {at}"
+        )
+    return Recording(times, columns, rows, np.asarray(p).astype(bool), size)

@@ -1,0 +1,46 @@
+"""Spiking Heidelberg Digits and Spiking Speech Commands: HDF5 files of cochlea spikes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .recording import Recording, recording
+
+CHANNELS = 700
+
+
+def read_spoken(path: str | Path) -> list[tuple[Recording, int]]:
+    """All recordings of an SHD or SSC file and their labels; x is the cochlea's channel 0..699, y = 0, p True.
+
+    Layout: spikes/times (seconds) and spikes/units, one row of any length a recording, and labels. Spikes of one
+    recording are put in the order of time (16-bit times make ties). ImportError without h5py; ValueError, naming the
+    file, for anything that is no whole HDF5 file of that layout, or for channels outside the cochlea.
+    Source: Cramer et al., "The Heidelberg Spiking Data Sets", arXiv 1910.07407.
+    """
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise ImportError("SHD and SSC are HDF5 files: pip install 'spikeseq[events]'") from error
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected an HDF5 file, found nothing at {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            times, units, labels = (np.asarray(file[key]) for key in ("spikes/times", "spikes/units", "labels"))
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path}: expected HDF5 with spikes/times, spikes/units and labels: {error}") from error
+    if not len(times) == len(units) == len(labels):
+        raise ValueError(
+            f"{path}: expected as many times, units and labels, got {len(times)}, {len(units)}, {len(labels)}"
+        )
+    found = []
+    for seconds, channels, label in zip(times, units, labels, strict=True):
+        if len(seconds) != len(channels):
+            raise ValueError(f"{path}: expected a unit for each time, got {len(channels)} and {len(seconds)}")
+        t = np.round(np.asarray(seconds, np.float64) * 1e6)
+        order = np.argsort(t, kind="stable")
+        none = np.zeros(len(t))
+        found.append((recording(path, t[order], channels[order], none, none == 0, (1, CHANNELS)), int(label)))
+    return found
