@@ -1,7 +1,8 @@
 """Environments that need memory: masked velocities, a memory chain, and popgym's observations made plain.
 
 Importing the package registers, beside gymnasium's own names: CartPoleNoVel-v1, PendulumNoVel-v1,
-MountainCarContinuousNoVel-v0, AcrobotNoVel-v1 and MemoryChain-v0 (keyword `length`).
+MountainCarContinuousNoVel-v0, AcrobotNoVel-v1, MemoryChain-v0 (keyword `length`) and popgym's as
+POPGym/RepeatPreviousEasy-v0 and so on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ VELOCITIES = {
     "MountainCarContinuous-v0": (1,),
     "Acrobot-v1": (4, 5),
 }
+POPGYM = (
+    "Autoencode", "Battleship", "Concentration", "CountRecall", "HigherLower", "MineSweeper", "MultiarmedBandit",
+    "NoisyPositionOnlyCartPole", "NoisyPositionOnlyPendulum", "PositionOnlyCartPole", "PositionOnlyPendulum",
+    "RepeatFirst", "RepeatPrevious", "VelocityOnlyCartpole",
+)  # fmt: skip
 
 
 class MaskVelocity(gym.ObservationWrapper):
@@ -99,6 +105,8 @@ def register() -> None:
         stem, version = name.rsplit("-", 1)
         _register(f"{stem}NoVel-{version}", masked, {"name": name})
     _register("MemoryChain-v0", MemoryChain, {})
+    for name in (f"{task}{level}" for task in POPGYM for level in ("Easy", "Medium", "Hard")):
+        _register(f"POPGym/{name}-v0", popgym, {"name": name})
 
 
 def _register(name: str, entry_point: Any, kwargs: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from stable_baselines3.common.env_checker import check_env
 
 import spikeseq_agents
 from spikeseq_agents import MaskVelocity, MemoryChain
-from spikeseq_agents.envs import VELOCITIES, popgym
+from spikeseq_agents.envs import VELOCITIES
 
 
 @pytest.mark.parametrize("name", VELOCITIES)
@@ -72,10 +72,12 @@ def test_a_chain_needs_a_length():
 def test_popgym_without_popgym(monkeypatch):
     monkeypatch.setattr("spikeseq_agents.envs.find_spec", lambda _name: None)
     with pytest.raises(ImportError, match="pip install popgym"):
-        popgym("RepeatPreviousEasy")
+        gym.make("POPGym/RepeatPreviousEasy-v0")
 
 
 @pytest.mark.peers
 def test_popgym_observations_are_plain():
     pytest.importorskip("popgym")
-    check_env(popgym("RepeatPreviousEasy"))
+    check_env(gym.make("POPGym/RepeatPreviousEasy-v0").unwrapped)
+    theirs = {name.removeprefix("popgym-") for name in gym.registry if name.startswith("popgym-")}
+    assert theirs == {name.removeprefix("POPGym/") for name in gym.registry if name.startswith("POPGym/")}
