@@ -2,7 +2,16 @@
 
 import os
 import sys
+import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def cache_folder(name: str) -> Path:
@@ -28,3 +37,22 @@ def require(folder: Path, names: tuple[str, ...], layout: str, source: str) -> l
             f"source: {source}"
         )
     return paths
+
+
+def kept(path: Path, make: Callable[[], Arrays]) -> Arrays:
+    """The arrays of the .npz file `path`; where there is none yet, those that `make` gives, written there first.
+
+    Raises ValueError, naming the file, for a broken one.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_suffix(f".{os.getpid()}.npz")  # a run killed while writing leaves no half file
+        np.savez_compressed(staged, **make())
+        staged.replace(path)
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path}: expected arrays kept by an earlier run, got a broken file ({error}); delete it"
+        ) from (error)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from .files import cache_folder, require
+from .files import Arrays, cache_folder, kept, require
 from .listops_trees import LONGEST, SHORTEST, TOKENS, draw
-from .memory import MemoryData, Splits, TokenSequences
+from .memory import MemoryData, Splits, TokenSequences, packed
 
 NUMBER = {name: token for token, name in enumerate(TOKENS)}
 FILES = ("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")
@@ -105,21 +103,14 @@ class ListOps(MemoryData[TokenSequences]):
 
 def drawn(count: int, seed: int, shortest: int, longest: int) -> TokenSequences:
     """`draw`, kept as uint8 in a file of the cache folder: made once (about a minute a 100,000), then read."""
-    path = cache_folder("listops") / f"{count}-{seed}-{shortest}-{longest}.npz"
-    if not path.is_file():
-        tokens, offsets, values = draw(count, seed, shortest, longest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_suffix(".part.npz")  # a run killed while writing leaves no half file under the final name
-        np.savez_compressed(staged, tokens=tokens, offsets=offsets, values=values)
-        staged.replace(path)
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            tokens, offsets, values = file["tokens"], file["offsets"], file["values"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path}: expected tokens, offsets and values, got a broken file ({error}); delete it"
-        ) from error
-    return TokenSequences(torch.from_numpy(tokens), torch.from_numpy(offsets), torch.from_numpy(values).long())
+
+    def make() -> Arrays:
+        return dict(zip(("tokens", "offsets", "values"), draw(count, seed, shortest, longest), strict=True))
+
+    file = kept(cache_folder("listops") / f"{count}-{seed}-{shortest}-{longest}.npz", make)
+    return TokenSequences(
+        torch.from_numpy(file["tokens"]), torch.from_numpy(file["offsets"]), torch.from_numpy(file["values"]).long()
+    )
 
 
 def read_tsv(path: Path) -> TokenSequences:
@@ -141,7 +132,4 @@ def read_tsv(path: Path) -> TokenSequences:
             labels.append(int(row[1]))
     if not rows:
         raise ValueError(f"{path}: expected at least one expression, got none")
-    offsets = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
-    return TokenSequences(
-        torch.tensor([t for row in rows for t in row], dtype=torch.uint8), offsets, torch.tensor(labels)
-    )
+    return packed((torch.tensor(row, dtype=torch.uint8) for row in rows), torch.tensor(labels))

@@ -5,6 +5,7 @@ index operation makes the batch, no worker processes are needed, and Lightning c
 """
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -51,24 +52,52 @@ class ByteSequences(Dataset[Batch]):
 
 
 @dataclass(frozen=True)
-class TokenSequences(Dataset[Batch]):
-    """Sequences of tokens of any length with one label each.
+class TokenRows(Dataset[Batch]):
+    """Sequences of tokens of one length with one label each.
 
-    tokens: uint8, all sequences one after another; offsets: int64 [items + 1], where each begins, and the end; labels:
-    int64 [items]. An index list gives the batch (x int64 [batch, longest], lengths int64 [batch], y [batch]) at once,
-    padded at the end with token 0.
+    tokens: uint8 [items, time], labels: int64 [items]. An index list gives the batch (x int64 [batch, time],
+    y [batch]) at once.
+    """
+
+    tokens: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.tokens[index].long(), self.labels[index]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """The batch of these items; torch's DataLoader looks for this method."""
+        return self.tokens[indices].long(), self.labels[indices]
+
+    def subset(self, indices: Tensor) -> "TokenRows":
+        return TokenRows(self.tokens[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class TokenSequences(Dataset[Batch]):
+    """Sequences of tokens of any length, or pairs of them, with one label each.
+
+    tokens: uint8, all sequences one after another; offsets: int64 [sequences + 1], where each begins, and the end;
+    labels: int64 [items]; together: sequences an item, 1 or 2. An index list gives the batch at once, padded at the
+    end with token 0: (x int64 [batch, longest], lengths int64 [batch], y [batch]), or for pairs (x [batch, 2, longest],
+    lengths [batch, 2], y).
     """
 
     tokens: Tensor
     offsets: Tensor
     labels: Tensor
+    together: int = 1
 
     def __post_init__(self) -> None:
         if self.tokens.dtype != torch.uint8 or self.tokens.ndim != 1:
             raise ValueError(f"expected tokens as torch.uint8 [n], got {self.tokens.dtype} {list(self.tokens.shape)}")
-        if len(self.offsets) != len(self.labels) + 1 or int(self.offsets[-1]) > len(self.tokens):
+        expected = self.together * len(self.labels) + 1
+        if len(self.offsets) != expected or int(self.offsets[-1]) > len(self.tokens):
             raise ValueError(
-                f"expected {len(self.labels) + 1} offsets up to {len(self.tokens)}, got {len(self.offsets)} "
+                f"expected {expected} offsets up to {len(self.tokens)}, got {len(self.offsets)} "
                 f"up to {int(self.offsets[-1])}"
             )
         if bool((self.offsets.diff() < 1).any()):
@@ -83,19 +112,35 @@ class TokenSequences(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """The batch of these items; torch's DataLoader looks for this method."""
-        begin = self.offsets[indices]
-        lengths = self.offsets[torch.as_tensor(indices) + 1] - begin
+        rows = torch.as_tensor(indices)
+        if self.together > 1:
+            rows = self.together * rows[:, None] + torch.arange(self.together)
+        begin = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - begin
         step = torch.arange(int(lengths.max()))
-        inside = step < lengths[:, None]
-        x = torch.where(inside, self.tokens[torch.where(inside, begin[:, None] + step, 0)].long(), 0)
+        inside = step < lengths[..., None]
+        x = torch.where(inside, self.tokens[torch.where(inside, begin[..., None] + step, 0)].long(), 0)
         return x, lengths, self.labels[indices]
 
     def part(self, first: int, last: int) -> "TokenSequences":
         """Items first..last-1, on the same tokens."""
-        return TokenSequences(self.tokens, self.offsets[first : last + 1], self.labels[first:last])
+        offsets = self.offsets[self.together * first : self.together * last + 1]
+        return TokenSequences(self.tokens, offsets, self.labels[first:last], self.together)
+
+    def subset(self, indices: Tensor) -> "TokenSequences":
+        """Single sequences (not pairs) by their indices, on tokens of their own."""
+        pieces = [self.tokens[self.offsets[i] : self.offsets[i + 1]] for i in indices]
+        return packed(pieces, self.labels[indices])
 
 
-Sequences = TypeVar("Sequences", ByteSequences, TokenSequences)
+def packed(sequences: Iterable[Tensor], labels: Tensor, together: int = 1) -> TokenSequences:
+    """uint8 sequences, each [time], one after another."""
+    sequences = list(sequences)
+    offsets = torch.tensor([0, *(len(sequence) for sequence in sequences)]).cumsum(0)
+    return TokenSequences(torch.cat(sequences), offsets, labels, together)
+
+
+Sequences = TypeVar("Sequences", ByteSequences, TokenRows, TokenSequences)
 
 
 @dataclass(frozen=True)
@@ -153,6 +198,7 @@ class MemoryData(LightningDataModule, Generic[Sequences]):
             num_replicas=self.trainer.world_size if self.trainer else 1,
             rank=self.trainer.global_rank if self.trainer else 0,
             seed=self.seed,
+            drop_last=True,  # so that n processes with a batch of b take as many steps as one with n * b
         )
         return self._loader(data, sampler=sampler, drop_last=True)
 
