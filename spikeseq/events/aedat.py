@@ -19,11 +19,13 @@ def read_aedat2(path: str | Path) -> Recording:
     """AEDAT 2 of a DVS128, as CIFAR10-DVS has it: big-endian address and microseconds, 4 bytes each.
 
     Address bits: 0 OFF rather than ON, 1-7 the column from the right, 8-14 the row from the bottom; events with a
-    higher bit (special ones) are left out. ValueError, naming the file, for another version, a truncated file, events
-    out of order. Source: Li et al., "CIFAR10-DVS", 2017, with its dat2mat.m.
+    higher bit (special ones) are left out. ValueError, naming the file, for another version or sensor, a truncated
+    file, events out of order. Source: Li et al., "CIFAR10-DVS", 2017, with its dat2mat.m.
     """
     path = Path(path)
-    body = _body(path, b"#!AER-DAT2.0")
+    header, body = _parts(path, b"#!AER-DAT2.0")
+    if b"AEChip:" in header and b"DVS128" not in header:
+        raise ValueError(f"{path}: expected a recording of a DVS128, got {header[header.index(b'AEChip:') :][:60]!r}")
     if len(body) % 8:
         raise ValueError(f"{path}: expected whole events of 8 bytes after the header, got {len(body)} bytes")
     address, t = np.frombuffer(body, ">u4").reshape(-1, 2).T.astype(np.int64)
@@ -41,7 +43,7 @@ def read_aedat3(path: str | Path, size: tuple[int, int] = (DVS128, DVS128)) -> R
     Source: iniVation, "AEDAT 3.1 file format".
     """
     path = Path(path)
-    body = _body(path, b"#!AER-DAT3.1")
+    _, body = _parts(path, b"#!AER-DAT3.1")
     packets: list[np.ndarray] = []
     begin = 0
     while begin < len(body):
@@ -92,8 +94,8 @@ def read_aedat4(path: str | Path) -> Recording:
     return recording(path, events["t"], events["x"], events["y"], events["on"], (stream["height"], stream["width"]))
 
 
-def _body(path: Path, magic: bytes) -> bytes:
-    """What follows the header, which is lines that begin with #. ValueError for another version."""
+def _parts(path: Path, magic: bytes) -> tuple[bytes, bytes]:
+    """The header, which is lines that begin with #, and what follows it. ValueError for another version."""
     raw = path.read_bytes()
     if not raw.startswith(magic):
         raise ValueError(f"{path}: expected a file that begins with {magic.decode()}, got {raw[: len(magic)]!r}")
@@ -105,4 +107,4 @@ def _body(path: Path, magic: bytes) -> bytes:
         line, begin = raw[begin:end].strip(), end + 1
         if line == b"#!END-HEADER":
             break
-    return raw[begin:]
+    return raw[:begin], raw[begin:]

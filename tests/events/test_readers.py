@@ -235,6 +235,7 @@ OUTSIDE = Recording(GOOD.t, GOOD.x + 30, GOOD.y, GOOD.p, GOOD.size)
         (read_aedat2, b"#!AER-DAT2.0", "ends within one"),
         (read_aedat2, aedat2(GOOD)[:-3], "whole events of 8 bytes after the header, got 477 bytes"),
         (read_aedat2, aedat2(BACK), "order of time"),
+        (read_aedat2, b"#!AER-DAT2.0\n# AEChip: Davis346red\n", "a recording of a DVS128, got b'AEChip: Davis346red"),
         (read_aedat3, aedat2(GOOD), "begins with #!AER-DAT3.1"),
         (read_aedat3, aedat3(GOOD)[:-1], "a packet of 35 events of 8 bytes, got 279 bytes"),
         (read_aedat3, aedat3(GOOD)[: 50 + 10], "packet header of 28 bytes"),
