@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ class SpikingCNN(nn.Module):
         logits = model(x)                          x [batch, time, *size] -> [batch, classes]
         logits_t, state = model.step(x_t, state)   x_t [batch, *size]; after t steps: the logits of model(x[:, :t])
 
-    size: (channels, *space). steps: x is a batch of still images [batch, *size], each shown for so many steps.
+    size: (channels, *space); x may have these axes flattened into one. steps: x is a batch of still images
+    [batch, *size], each shown for so many steps.
     Streaming needs eval mode (batch norms) and causal neurons; None starts afresh. Wrong shapes, dtypes and values
     raise ValueError or TypeError.
     """
@@ -42,17 +44,16 @@ class SpikingCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.steps is None:
-            self._check(x, "batch", "time")
-            current = over_time(self.encoder, x)
+            current = over_time(self.encoder, self._maps(x, "batch", "time"))
         else:
-            self._check(x, "batch")
-            current = self.encoder(x).unsqueeze(1).expand(-1, self.steps, *[-1] * len(self.size))
+            still = self.encoder(self._maps(x, "batch"))
+            current = still.unsqueeze(1).expand(-1, self.steps, *still.shape[1:])
         spikes, _ = self.layers(current)
         return self.head(self.pool(spikes))
 
     def step(self, x_t: Tensor, state: PooledState | None = None) -> tuple[Tensor, PooledState]:
         """One step: x_t [batch, *size] -> logits of all steps so far [batch, classes], state."""
-        self._check(x_t, "batch")
+        x_t = self._maps(x_t, "batch")
         for name, module in self.named_modules():
             if isinstance(module, Neuron) and not module.causal:
                 raise TypeError(
@@ -77,13 +78,17 @@ class SpikingCNN(nn.Module):
                 module.fold_()
         return folded
 
-    def _check(self, x: Tensor, *axes: str) -> None:
+    def _maps(self, x: Tensor, *axes: str) -> Tensor:
+        """x [*axes, *size], checked."""
         expected = f"[{', '.join(axes)}, {', '.join(map(str, self.size))}]"
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(f"input: expected a floating tensor {expected}, got {checks.shape_of(x)}")
+        if x.ndim == len(axes) + 1 and x.shape[-1] == math.prod(self.size):
+            x = x.unflatten(-1, self.size)
         if x.ndim != len(axes) + len(self.size) or x.shape[len(axes) :] != self.size or 0 in x.shape:
             raise ValueError(f"input: expected {expected}, each at least 1, got {checks.shape_of(x)}")
         checks.finite("input", "values", x)
+        return x
 
 
 class ColumnCNN(SpikingCNN):

@@ -81,6 +81,8 @@ def test_streaming_gives_the_logits_of_every_prefix(seed: int, kind: str, neuron
     for t, x_t in enumerate(x.unbind(1)):
         logits, state = model.step(x_t, state)
         torch.testing.assert_close(logits, model(x[:, : t + 1]))
+    flat_logits, _ = model.step(x[:, 0].flatten(1))
+    torch.testing.assert_close(flat_logits, model(x[:, :1].flatten(2)))
 
 
 @FEW
