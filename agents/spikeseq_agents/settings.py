@@ -15,8 +15,8 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from .ppo import SpikingPPO
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo_lstm": RecurrentPPO, "spiking_ppo": SpikingPPO, "td3": TD3}
-DEFAULT_ALGORITHM = "spiking_ppo"
+# of those that know a policy the first is its usual one
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"spiking_ppo": SpikingPPO, "ppo_lstm": RecurrentPPO, "td3": TD3}
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 _GIVEN_ELSEWHERE = {
     "self",
@@ -55,7 +55,9 @@ class Settings:
 
 
 def read(path: str | Path, env: str | None = None, algorithm: str | None = None) -> Settings:
-    """The settings of `env`, or of the only environment in the file. algorithm: "ppo_lstm", "spiking_ppo" or "td3".
+    """The settings of `env`, or of the only environment in the file.
+
+    algorithm: one of `ALGORITHMS`; by default the file's `algo`, or the first that knows the policy.
 
     As in rl-zoo3: n_timesteps, n_envs, policy, normalize (true, or options of VecNormalize), frame_stack, noise_type
     ("normal") and noise_std, env_kwargs; schedules as "lin_0.001"; all other keys are arguments of the algorithm.
@@ -74,13 +76,13 @@ def read(path: str | Path, env: str | None = None, algorithm: str | None = None)
     if env not in content:
         raise ValueError(f"{path}: expected env to be one of {list(content)}, got {env!r}")
     values = {name: _number(value) for name, value in content[env].items()}
-    algorithm = algorithm or values.pop("algo", DEFAULT_ALGORITHM)
-    values.pop("algo", None)
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"{path}: expected algo to be one of {tuple(ALGORITHMS)}, got {algorithm!r}")
     missing = [name for name in ("n_timesteps", "policy") if name not in values]
     if missing:
         raise ValueError(f"{path}: expected {missing} under {env}")
+    chosen = values.pop("algo", None)
+    algorithm = algorithm or chosen or _usual(path, values["policy"])
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"{path}: expected algo to be one of {tuple(ALGORITHMS)}, got {algorithm!r}")
     normalize = values.pop("normalize", False)
     if not isinstance(normalize, (bool, dict)):
         raise ValueError(f"{path}: expected normalize as true, false or options of VecNormalize, got {normalize!r}")
@@ -103,6 +105,14 @@ def read(path: str | Path, env: str | None = None, algorithm: str | None = None)
         raise ValueError(f"{path}: expected policy_kwargs as a YAML mapping, got {values['policy_kwargs']!r}")
     settings.hyperparameters = values
     return settings
+
+
+def _usual(path: Path, policy: str) -> str:
+    for name, cls in ALGORITHMS.items():
+        if policy in cls.policy_aliases:
+            return name
+    known = sorted({name for cls in ALGORITHMS.values() for name in cls.policy_aliases})
+    raise ValueError(f"{path}: expected policy to be one of {known}, got {policy!r}")
 
 
 def arguments(cls: type) -> set[str]:
