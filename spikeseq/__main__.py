@@ -2,6 +2,7 @@
 
 usage: python -m spikeseq fit|validate|test|predict --config FILE.yaml [--key.subkey VALUE ...]
        python -m spikeseq energy --config FILE.yaml --ckpt_path FILE.ckpt
+       python -m spikeseq generate --config FILE.yaml --ckpt_path FILE.ckpt [--prompt TEXT --tokens N --temperature X]
        python -m spikeseq demo [--config FILE.yaml]
        python -m spikeseq info
 
@@ -13,6 +14,7 @@ import sys
 from . import __version__, backends
 
 RUNS = ("fit", "validate", "test", "predict")
+OTHERS = ("energy", "generate", "demo", "info")
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +28,10 @@ def main(arguments: list[str]) -> int:
             from .cli import energy_command
 
             energy_command(rest)
+        elif command == "generate":
+            from .generation import generate_command
+
+            generate_command(rest)
         elif command == "demo":
             from .demo import demo_command
 
@@ -35,8 +41,8 @@ def main(arguments: list[str]) -> int:
         elif command in ("-h", "--help"):
             print(__doc__)
         else:
-            print(f"error: unknown command {command!r}: expected one of {', '.join((*RUNS, 'energy', 'demo', 'info'))}",
-                  file=sys.stderr)  # fmt: skip
+            known = ", ".join((*RUNS, *OTHERS))
+            print(f"error: unknown command {command!r}: expected one of {known}", file=sys.stderr)
             return 2
     except (ImportError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

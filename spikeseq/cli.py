@@ -121,13 +121,20 @@ class RunCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
-def energy_command(arguments: list[str]) -> None:
-    """Print the energy report and the spike-driven audit of a checkpoint on the first test batch."""
-    cli = RunCLI(arguments, run=False)
+def load_checkpoint(cli: RunCLI) -> dict[str, Any]:
+    """The checkpoint of `--ckpt_path`, whose weights are now in the model."""
     path = Path(cli.config["ckpt_path"])
     if not path.is_file():
         raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, found nothing at {path}")
-    cli.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    cli.model.load_state_dict(checkpoint["state_dict"])
+    return checkpoint
+
+
+def energy_command(arguments: list[str]) -> None:
+    """Print the energy report and the spike-driven audit of a checkpoint on the first test batch."""
+    cli = RunCLI(arguments, run=False)
+    load_checkpoint(cli)
     batch = first_test_batch(cli.model, cli.datamodule)
     print(energy(cli.model.model, batch), audit(cli.model.model, batch), sep="\n\n")
 

@@ -124,7 +124,7 @@ def energy(model: nn.Module, batch: Tensor | tuple[Tensor, Tensor | None]) -> En
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One matrix product or convolution and what entered it. decides: whether the verdict counts it."""
+    """One matrix product, convolution or gate and what entered it. decides: whether the verdict counts it."""
 
     name: str
     part: str
@@ -170,15 +170,16 @@ class AuditReport:
 
 
 def audit(model: nn.Module, batch: Tensor | tuple[Tensor, Tensor | None]) -> AuditReport:
-    """Run the model on `batch`, x or (x, lengths), and list every matrix product and convolution that took place.
+    """Run the model on `batch`, x or (x, lengths), and list every product that took place.
 
+    Matrix products, convolutions, attention, and gates (`nn.GLU`), whose product of two activations no spike drives.
     An input is spike-driven if it held only {0, a} or a * {0, 1, ..., N}: the scalar a folds into the weight.
     """
     products = [event for event in trace(model, batch).events if event.kind in PRODUCTS]
     return AuditReport(tuple(_audit_row(event) for event in products))
 
 
-PRODUCTS = ("linear", "matmul", "convolution", "attention")
+PRODUCTS = ("linear", "matmul", "convolution", "attention", "gate")
 
 
 def _energy_row(event: Event, samples: int) -> EnergyRow:

@@ -1,49 +1,70 @@
-"""Text from a language model, one token at a time."""
+"""`python -m spikeseq generate`: text from a language model's checkpoint, token by token."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+import sys
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from lightning.pytorch.cli import LightningArgumentParser
+
+from .blocks import generate
+from .cli import RunCLI, load_checkpoint
+from .language import VOCABULARY_FILE
+from .tasks.vocabulary import Vocabulary, digest, read_vocabulary
+
+SAMPLING = ("temperature", "top_k", "seed")
 
 
-def generate(
-    model: nn.Module, prompt: Tensor, temperature: float = 1.0, top_k: int | None = None, seed: int = 0
-) -> Iterator[int]:
-    """Tokens without end, each drawn from what `model` (a `TokenModel` or one like it) expects after those before it.
+class GenerateCLI(RunCLI):
+    """The keys of a run and those of `generate`; nothing runs."""
 
-    prompt: tokens [time], at least one (the start mark of a document, say). The prompt is read at once, then every
-    token costs one step of the serial form: time and memory do not grow. p ~ exp(logits / temperature), of the
-    `top_k` likeliest tokens alone if given; temperature 0 takes the likeliest. Draws come from `seed` alone.
-    """
-    if not temperature >= 0:
-        raise ValueError(f"generate: expected temperature of at least 0, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"generate: expected top_k of at least 1, or None for all tokens, got {top_k}")
-    if prompt.ndim != 1 or len(prompt) < 1:
-        raise ValueError(f"generate: expected prompt [time] of at least one token, got {list(prompt.shape)}")
-    return _tokens(model, prompt, temperature, top_k, torch.Generator().manual_seed(seed))
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(args, run=False)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--prompt", type=str, default="", help="The text to go on with; none begins a document.")
+        parser.add_argument("--tokens", type=int, default=200, help="How many tokens to write.")
+        parser.add_argument("--vocabulary", type=str, help=f"A {VOCABULARY_FILE}; by default that of the run.")
+        parser.add_function_arguments(generate, skip={"model", "prompt"})
 
 
-def _tokens(
-    model: Any, prompt: Tensor, temperature: float, top_k: int | None, generator: torch.Generator
-) -> Iterator[int]:
-    # not around the loop: a generator must not leave inference mode on in its caller between two tokens
-    with torch.inference_mode():
-        logits, state = model(prompt[None])
-        logits_t = logits[:, -1]
-    while True:
-        token = _draw(logits_t[0].float().cpu(), temperature, top_k, generator)
-        yield token
-        with torch.inference_mode():
-            logits_t, state = model.step(torch.tensor([token], device=prompt.device), state)
+def generate_command(arguments: list[str]) -> None:
+    """Print the prompt and what the model goes on with, each token as it comes."""
+    config = (cli := GenerateCLI(arguments)).config
+    checkpoint = load_checkpoint(cli)
+    given = config["vocabulary"]
+    file = find_vocabulary(Path(config["ckpt_path"])) if given is None else Path(given).expanduser()
+    vocabulary = trained_vocabulary(file, checkpoint)
+    text = config["prompt"].encode()
+    prompt = torch.tensor([vocabulary.start, *vocabulary.encode(text, "prompt")])
+    out = sys.stdout.buffer
+    out.write(text)
+    tokens = generate(cli.model.model.eval(), prompt, **{name: config[name] for name in SAMPLING})
+    for token in islice(tokens, config["tokens"]):
+        out.write(vocabulary.decode([token]))
+        out.flush()
+    out.write(b"\n")
+    out.flush()
 
 
-def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    if top_k is not None and top_k < len(logits):
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
-    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+def find_vocabulary(checkpoint: Path) -> Path:
+    """The vocabulary of the run that a checkpoint belongs to."""
+    folders = (checkpoint.parent.parent, checkpoint.parent)
+    for folder in folders:
+        if (folder / VOCABULARY_FILE).is_file():
+            return folder / VOCABULARY_FILE
+    raise FileNotFoundError(
+        f"expected {VOCABULARY_FILE} in {folders[0]}, as fit leaves it, found none: --vocabulary FILE"
+    )
+
+
+def trained_vocabulary(file: Path, checkpoint: dict[str, Any]) -> Vocabulary:
+    """The vocabulary of `file`. ValueError where the checkpoint was trained with another, or with none."""
+    if not file.is_file():
+        raise FileNotFoundError(f"vocabulary: expected a file, found nothing at {file}")
+    vocabulary = read_vocabulary(file)
+    if checkpoint.get("vocabulary") != digest(vocabulary):
+        raise ValueError(f"{file}: expected the vocabulary that the checkpoint was trained with")
+    return vocabulary

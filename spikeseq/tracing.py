@@ -60,7 +60,7 @@ class Event:
 
     name: str
     part: str
-    kind: str  # "linear", "matmul", "convolution", "attention", "neuron", "norm", "residual", "mean" or "lookup"
+    kind: str  # linear, matmul, convolution, attention, gate, neuron, norm, residual, mean or lookup
     shape: str
     macs: float = 0.0  # multiply-accumulates of the dense product
     spike_accumulates: float = 0.0  # what spikes make of them: one accumulate a spike and target, v for a spike v
@@ -221,6 +221,9 @@ class _Recorder(TorchDispatchMode):
         elif isinstance(module, ValidMean):
             size = self.valid(inputs[0]).numel()
             self.add("mean", type(module).__name__, multiplies=output.numel(), accumulates=size)
+        elif isinstance(module, nn.GLU):  # a * sigmoid(b): a product of two activations, one multiply a value
+            kept = self.valid(output)
+            self.add("gate", "GLU", multiplies=kept.numel(), values=classify(self.valid(inputs[0])))
         elif isinstance(module, nn.Embedding):
             self.add("lookup", f"{module.num_embeddings} x {module.embedding_dim}")
 

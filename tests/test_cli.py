@@ -110,7 +110,7 @@ def test_an_unknown_key_is_an_error_of_one_line_that_names_it(config, change, ca
 def test_an_unknown_command_is_an_error_of_one_line(capsys):
     assert main(["train"]) == 2
     assert capsys.readouterr().err == (
-        "error: unknown command 'train': expected one of fit, validate, test, predict, energy, demo, info\n"
+        "error: unknown command 'train': expected one of fit, validate, test, predict, energy, generate, demo, info\n"
     )
 
 

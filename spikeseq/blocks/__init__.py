@@ -14,6 +14,7 @@ from .heads import ValidMean as ValidMean
 from .norm import MaskedBatchNorm as MaskedBatchNorm
 from .padding import Padding as Padding
 from .resnet import SEWResNet18 as SEWResNet18
+from .sampling import generate as generate
 from .sdtcm import SDTCM as SDTCM
 from .sdtcm import SpatialNeuron as SpatialNeuron
 from .spikformer import Spikformer as Spikformer

@@ -25,7 +25,7 @@ class AdaptiveEncoder(nn.Module):
         self.vocabulary = vocabulary
         self.width = width
         self.bounds = (0, *cutoffs, vocabulary)
-        widths = [max(1, int(width // NARROWING**band)) for band in range(len(cutoffs) + 1)]
+        widths = [int(width // NARROWING**band) for band in range(len(cutoffs) + 1)]
         sizes = [last - first for first, last in pairwise(self.bounds)]
         self.bands = nn.ModuleList(
             nn.Sequential(nn.Embedding(size, narrow), nn.Linear(narrow, width, bias=False))

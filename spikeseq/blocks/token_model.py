@@ -44,6 +44,9 @@ class TokenModel(nn.Module):
         else:
             if [0, *cutoffs, vocabulary] != sorted({0, *cutoffs, vocabulary}):
                 raise ValueError(f"cutoffs: expected ascending numbers within 1..{vocabulary - 1}, got {cutoffs}")
+            if width < NARROWING ** len(cutoffs):
+                least = int(NARROWING ** len(cutoffs))
+                raise ValueError(f"cutoffs: expected a width of at least {least} for {len(cutoffs)}, got {width}")
             self.encoder = AdaptiveEncoder(vocabulary, width, cutoffs)
             self.head = nn.AdaptiveLogSoftmaxWithLoss(width, vocabulary, list(cutoffs), NARROWING)
 
