@@ -59,9 +59,7 @@ class MaskableSpikingPolicy(MultiInputSpikingPolicy):
 
     def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
         if not isinstance(observation_space, spaces.Dict) or MASK not in observation_space.spaces:
-            raise ValueError(
-                f"MaskableSpikingPolicy: expected an environment in MaskedActions, got {observation_space}"
-            )
+            raise ValueError(f"MaskableSpikingPolicy: expected observations of MaskedActions, got {observation_space}")
         _sizes(action_space)
         super().__init__(observation_space, action_space, *args, **kwargs)
         masked: Any = make_masked_proba_distribution(action_space)
