@@ -16,6 +16,7 @@ ROOMS = {
     "blocks": {"ops", "neurons"},
     "tracing": {"ops", "neurons", "blocks"},
     "energy": {"ops", "neurons", "blocks", "tracing"},
+    "unary": {"ops", "neurons", "blocks", "tracing"},
     "events": set(),
     "plots": set(),
     "tasks": {"ops", "neurons", "blocks", "events"},

@@ -15,43 +15,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .blocks.block import Block
-from .blocks.heads import ValidMean
-from .blocks.norm import Affine
-from .blocks.padding import Padding, as_padding
-from .blocks.sdtcm import SpatialNeuron
-from .neurons import Neuron
+from ..blocks.attention import SpikeAttention
+from ..blocks.block import Block
+from ..blocks.over_time import MapNeuron, SpikingLayers
+from ..blocks.padding import Padding, as_padding
+from ..neurons import Neuron
+from .modules import count_module
+from .values import Values, classify, less_spiking
 
-KINDS = ("binary", "integer", "float")
+BLOCKS = (Block, SpikingLayers)
 COUNTS = ("macs", "spike_accumulates", "multiplies", "accumulates")
 # products and the position of their first factor; a bias may stand before it
 _MATMULS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}
-MAX_LEVELS = 16  # larger integers are dense values: v accumulates cost more than one multiply-accumulate
-
-
-@dataclass
-class Values:
-    """What a tensor held: "binary" {0, a}, "integer" a * {0, +-1, ..., +-levels} or "float"; a is `scale`."""
-
-    kind: str
-    scale: float
-    levels: int
-    total: float  # sum of |v| / scale: spikes, integers by their value
-    elements: int
-    signed: bool = False
-
-    @property
-    def rate(self) -> float:
-        """Spikes per neuron and step; above 1 for busy integer neurons."""
-        return self.total / self.elements
-
-    def __str__(self) -> str:
-        low = -self.levels if self.signed else 0
-        name = f"integer {low}..{self.levels}" if self.kind == "integer" else self.kind
-        return name if self.kind == "float" or self.scale == 1 else f"{name} x {self.scale:.3g}"
 
 
 @dataclass
@@ -81,32 +58,11 @@ class Trace:
     steps: float
 
 
-def classify(x: Tensor) -> Values:
-    """Whether the numbers of `x` are spikes, up to one scalar factor."""
-    x = x.detach().double()
-    elements = max(x.numel(), 1)
-    size = x.abs()
-    some = size[size > 0]
-    if not len(some):
-        return Values("binary", 1.0, 1, 0.0, elements)
-    scale = float(some.min())
-    units = size / scale
-    levels = float(units.max())
-    if levels > MAX_LEVELS + 0.5 or bool((units - units.round()).abs().max() > 1e-5):
-        return Values("float", 1.0, 0, float(size.sum()), elements)
-    units = units.round()
-    if 1 < scale <= MAX_LEVELS and scale == round(scale):  # integer spikes among which no 1 occurred
-        units, levels, scale = units * scale, levels * scale, 1.0
-    signed = bool((x < 0).any())
-    kind = "binary" if round(levels) == 1 and not signed else "integer"
-    return Values(kind, scale, round(levels), float(units.sum()), elements, signed)
-
-
 def _sum(a: Event, b: Event) -> Event:
     """Two runs of the same thing as one event; the less spike-like values decide its kind."""
     values = None
     if a.values is not None and b.values is not None:
-        worst = max(a.values, b.values, key=lambda v: (KINDS.index(v.kind), v.levels))
+        worst = less_spiking(a.values, b.values)
         total, elements = a.values.total + b.values.total, a.values.elements + b.values.elements
         values = replace(worst, total=total, elements=elements)
     added = {name: getattr(a, name) + getattr(b, name) for name in COUNTS}
@@ -147,27 +103,30 @@ class _Recorder(TorchDispatchMode):
         self.events: dict[tuple[str, str, str], Event] = {}
         self.where: list[tuple[str, nn.Module]] = []
         self.layout: tuple[int, int] | None = None  # sequences and steps, as the first neuron sees them
-        self.has_blocks = any(isinstance(module, Block) for module in model.modules())
+        self.has_blocks = any(isinstance(module, BLOCKS) for module in model.modules())
         self.met_block = False
         self.weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
 
     def enter(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, _inputs: Any) -> None:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             self.where.append((name, module))
-            self.met_block = self.met_block or isinstance(module, Block)
+            if self.layout is None and isinstance(module, (Neuron, MapNeuron)):
+                self.layout = (inputs[0].shape[0], inputs[0].shape[1])
+            self.met_block = self.met_block or isinstance(module, BLOCKS)
 
         return hook
 
     def leave(self) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            self._module(module, inputs, output)
+            for kind, shape, counts in count_module(module, inputs, output, self.valid):
+                self.add(kind, shape, **counts)
             self.where.pop()
 
         return hook
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        if self.where:
+        if self.where and not any(isinstance(module, SpikeAttention) for _, module in self.where):
             self._product(func, args, output)
         return output
 
@@ -175,7 +134,7 @@ class _Recorder(TorchDispatchMode):
     def part(self) -> str:
         if not self.has_blocks:
             return "model"
-        if any(isinstance(module, Block) for _, module in self.where):
+        if any(isinstance(module, BLOCKS) for _, module in self.where):
             return "block"
         return "head" if self.met_block else "encoder"
 
@@ -195,37 +154,6 @@ class _Recorder(TorchDispatchMode):
         if key in self.events:
             event = _sum(self.events[key], event)
         self.events[key] = event
-
-    def _module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(module, (Neuron, SpatialNeuron)):
-            spikes = output[0] if isinstance(output, tuple) else output
-            if isinstance(module, Neuron) and self.layout is None:
-                self.layout = (spikes.shape[0], spikes.shape[1])
-            values, levels, cost = classify(self.valid(spikes)), None, {"multiplies": 0, "accumulates": 0}
-            if isinstance(module, Neuron):
-                levels, cost = module.levels, module.dynamics_cost()
-            steps = values.elements / spikes.shape[-1]
-            self.add(
-                "neuron", type(module).__name__, values=values, levels=levels,
-                multiplies=steps * cost["multiplies"], accumulates=steps * cost["accumulates"],
-            )  # fmt: skip
-        elif isinstance(module, (_BatchNorm, Affine)):
-            size = self.valid(output).numel()
-            self.add("norm", type(module).__name__, multiplies=size, accumulates=size)
-        elif isinstance(module, nn.LayerNorm):
-            size = self.valid(output).numel()  # mean; deviation, square, sum; scale; weight, bias
-            self.add("norm", type(module).__name__, multiplies=3 * size, accumulates=4 * size)
-        elif isinstance(module, Block):
-            adds = module.residual_sums
-            self.add("residual", f"{adds} x {module.width}", accumulates=adds * self.valid(output[0]).numel())
-        elif isinstance(module, ValidMean):
-            size = self.valid(inputs[0]).numel()
-            self.add("mean", type(module).__name__, multiplies=output.numel(), accumulates=size)
-        elif isinstance(module, nn.GLU):  # a * sigmoid(b): a product of two activations, one multiply a value
-            kept = self.valid(output)
-            self.add("gate", "GLU", multiplies=kept.numel(), values=classify(self.valid(inputs[0])))
-        elif isinstance(module, nn.Embedding):
-            self.add("lookup", f"{module.num_embeddings} x {module.embedding_dim}")
 
     def _product(self, func: Any, args: Any, output: Any) -> None:
         """Count `func` if it is a matrix product, a convolution or a fused attention."""
