@@ -1,9 +1,42 @@
-"""Forecasting with spiking networks, for sktime and GluonTS. Not built yet: nothing to import here.
+"""Forecasting and time-series classification with spiking networks, for sktime and GluonTS.
 
-It will hold a forecaster and a classifier with sktime's interface and a GluonTS estimator, on spikeseq's backbones.
+from sktime.datasets import load_airline
+from spikeseq_forecasting import SpikingForecaster
+SpikingForecaster(season=12, random_state=0).fit(load_airline(), fh=range(1, 13)).predict()
 """
 
+from __future__ import annotations
+
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classifier import SpikingClassifier as SpikingClassifier
+    from .forecaster import SpikingForecaster as SpikingForecaster
+    from .gluonts_estimator import SpikingEstimator as SpikingEstimator
+    from .gluonts_predictor import StatefulPredictor as StatefulPredictor
+    from .regressor import SpikingRegressor as SpikingRegressor
 
 if find_spec("sktime") is None:
     raise ImportError("spikeseq_forecasting needs sktime and GluonTS: pip install 'spikeseq[forecasting]'")
+
+# sktime takes seconds to import, GluonTS twice as long: each when its class is asked for
+MODULES = {
+    "SpikingForecaster": "forecaster",
+    "SpikingClassifier": "classifier",
+    "SpikingRegressor": "regressor",
+    "SpikingEstimator": "gluonts_estimator",
+    "StatefulPredictor": "gluonts_predictor",
+}
+__all__ = list(MODULES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(MODULES)}")
+    return getattr(import_module(f".{MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *MODULES])

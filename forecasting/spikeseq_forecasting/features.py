@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-BASELINES = ("last", "seasonal", "drift", "seasonal_drift")
-
 
 def fill_forward(values: Tensor, before: Tensor | None = None) -> Tensor:
     """values [batch, time] with NaN as the last value seen; before the first one, `before` [batch] or that first one."""
@@ -20,9 +18,24 @@ def fill_forward(values: Tensor, before: Tensor | None = None) -> Tensor:
     step = torch.arange(values.shape[1], device=values.device)
     last = torch.where(seen, step, -1).cummax(1).values
     filled = values.nan_to_num(0.0).gather(1, last.clamp(min=0))
-    if before is None:
-        before = values.nan_to_num(0.0).gather(1, seen.int().argmax(1, keepdim=True)).squeeze(1)
+    before = first_observed(values) if before is None else before
     return torch.where(last < 0, before[:, None], filled)
+
+
+def fill_season(values: Tensor, season: int) -> Tensor:
+    """values [batch, time] with NaN as the value a season before, filled likewise; NaN where no season has one yet."""
+    batch, time = values.shape
+    padded = torch.nn.functional.pad(values, (0, -time % season), value=torch.nan)
+    phases = padded.unflatten(1, (-1, season)).transpose(1, 2).flatten(0, 1)  # [batch * season, seasons]
+    seen = (~phases.isnan()).any(1, keepdim=True)
+    filled = torch.where(seen, fill_forward(phases), torch.nan)
+    return filled.unflatten(0, (batch, season)).transpose(1, 2).flatten(1)[:, :time]
+
+
+def first_observed(values: Tensor) -> Tensor:
+    """The first value of each row that is not NaN, 0 where there is none: [batch, time] -> [batch]."""
+    first = (~values.isnan()).int().argmax(1, keepdim=True)
+    return values.nan_to_num(0.0).gather(1, first).squeeze(1)
 
 
 def windows(values: Tensor, size: int, before: Tensor | None = None) -> Tensor:
@@ -40,63 +53,54 @@ def future(values: Tensor, horizon: int) -> Tensor:
     return moved.movedim(-1, 2)
 
 
-def baseline_matrix(kind: str, horizon: int, season: int, window: int) -> Tensor:
-    """The baseline as a map of the window: [window, horizon], float32; every column sums to 1.
+def slope(window: Tensor, start: Tensor, age: Tensor, season: int) -> Tensor:
+    """Mean change a step over all that was seen, [...]: the mean of the last season's values less the first season's.
 
-        last             y_t
-        seasonal         y_{t+h-km}, k = ceil(h / m): the same phase, last time seen
-        drift            y_t + h (y_t - y_{t-window+1}) / (window - 1)
-        seasonal_drift   seasonal + k * (mean of the last m values - mean of the m before)
+    window [..., window], start [...] the first season's mean, age [...] steps seen. Over less than two seasons it is
+    shrunk towards 0, and 0 within the first.
     """
-    if kind not in BASELINES:
-        raise ValueError(f"baseline: expected one of {', '.join(BASELINES)}, got {kind!r}")
-    needed = {"last": 1, "seasonal": season, "drift": 2, "seasonal_drift": 2 * season}[kind]
-    if window < needed:
-        raise ValueError(f"baseline {kind!r} with season {season}: expected a window of {needed}, got {window}")
-    matrix = torch.zeros(window, horizon)
-    ahead = torch.arange(1, horizon + 1)
-    if kind.startswith("seasonal"):
-        seasons = -(-ahead // season)
-        matrix[window - 1 + ahead - seasons * season, ahead - 1] = 1.0
-        if kind == "seasonal_drift":
-            matrix[window - season :] += seasons / season
-            matrix[window - 2 * season : window - season] -= seasons / season
-    else:
-        matrix[-1] = 1.0
-        if kind == "drift":
-            matrix[-1] += ahead / (window - 1)
-            matrix[0] -= ahead / (window - 1)
-    return matrix
+    ahead = (age - season).clamp(min=0)
+    rise = window[..., -season:].mean(-1) - start
+    return torch.where(ahead > 0, rise / ahead.clamp(min=season), 0.0)
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How a series is seen: window in steps, season m in steps, lags that become inputs, the baseline's kind."""
+    """How a series is seen: season m, the largest lag and the horizon, all in steps; whether the baseline drifts.
 
-    window: int
-    season: int
-    lags: int
+        baseline_{t+h} = y_{t+h-km} + drift * km * slope_t,  k = ceil(h / m)       m = 1: the last value
+    """
+
     horizon: int
-    baseline: str = "seasonal_drift"
+    season: int = 1
+    lags: int = 1
+    drift: bool = True
+
+    @property
+    def window(self) -> int:
+        """Values that one step looks at."""
+        return max(self.season, self.lags) + 1
 
     @property
     def inputs(self) -> int:
         """Numbers a step that `inputs_of` gives."""
-        return self.lags + 2
+        return self.lags + 3
 
     def scale_of(self, window: Tensor, floor: Tensor) -> Tensor:
         """Standard deviation within the window, at least `floor` [...]: [..., window] -> [...]."""
         return torch.maximum(window.std(-1, correction=0), floor)
 
-    def baseline_of(self, window: Tensor) -> Tensor:
-        """[..., window] -> [..., horizon], in the units of the values; sums about the last value, so none is lost."""
-        last = window[..., -1:]
-        matrix = baseline_matrix(self.baseline, self.horizon, self.season, self.window).to(window)
-        return last + (window - last) @ matrix
+    def baseline_of(self, window: Tensor, slope: Tensor) -> Tensor:
+        """[..., window], slope [...] -> [..., horizon], in the units of the values."""
+        ahead = torch.arange(1, self.horizon + 1, device=window.device)
+        back = -(-ahead // self.season) * self.season
+        value = window[..., self.window - 1 + ahead - back]
+        return value + slope[..., None] * back if self.drift else value
 
-    def inputs_of(self, window: Tensor, scale: Tensor, observed: Tensor) -> Tensor:
-        """Inputs [..., inputs]: lags relative to the present value, change over a season, whether it was observed."""
+    def inputs_of(self, window: Tensor, slope: Tensor, scale: Tensor, observed: Tensor) -> Tensor:
+        """[..., inputs]: lags from the present value, change over a season, slope a season, whether it was observed."""
         last = window[..., -1:]
-        lagged = (window[..., -1 - self.lags : -1] - last) / scale[..., None]
-        change = (last - window[..., -self.season - 1, None]) / scale[..., None]
-        return torch.cat((lagged, change, observed[..., None].to(window)), dim=-1)
+        lagged = window[..., -1 - self.lags : -1] - last
+        change = last - window[..., -self.season - 1, None]
+        scaled = torch.cat((lagged, change, self.season * slope[..., None]), dim=-1) / scale[..., None]
+        return torch.cat((scaled, observed[..., None].to(scaled)), dim=-1)

@@ -1,0 +1,338 @@
+"""The forecaster with sktime's interface."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from copy import copy, deepcopy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+from torch import Tensor
+
+from . import frames
+from .calendars import DAY, calendar, cycles_of, season_of, spacing
+from .distributions import NegativeBinomial, make_distribution
+from .features import Framing
+from .series_data import SeriesData, tensor
+from .series_model import Memory, Seen, SeriesModel
+from .training import fit_quietly, resolve_device, seeded
+from .training_data import Block, Crops, ForecastTask
+
+SHORTEST = 4  # steps to train on
+NON_SEASONAL_LAGS = 24
+LONGEST_LAGS = 400
+
+
+class SpikingForecaster(BaseForecaster):
+    """One spiking network for all series: a distribution for each step ahead, as a residual over a simple baseline.
+
+        y_{t+h} = baseline_{t+h} + scale_t * (W_h z_t + V_h x_t + U known_{t+h})
+
+    baseline: the same phase of the last season seen, plus the mean rise a season of all the past (`drift`); z: the
+    state of a stack of spiking neurons that read x: lags, change over a season, calendar, exogenous values. All of it
+    is causal and streams: `update` moves the state on by the new rows alone, in time that does not depend on the
+    length of the history, and gives what fitting the same weights on all rows would. Parameters never change in
+    `update`, whatever `update_params` says; to learn from new rows, fit again.
+
+    Several series (panel, hierarchy) or columns share the network; each is scaled by itself. Missing values are taken
+    as those of a season before and never trained on. Exogenous X has to reach over the forecast horizon in `predict`;
+    missing ones stand for the mean. Series that end earlier than others count as missing up to the common end.
+
+    Fallbacks, each with a warning: a season too long for the data becomes 1 (the last value is the baseline); series
+    too short to train on are forecast by the baseline, with a spread of its scale. Without a `season` the index tells
+    (a day of hours, a week of days, a year of months); where it cannot, the season is 1.
+
+    Parameters
+    ----------
+    season : int, default=None
+        Steps a season; None: by the frequency of the index.
+    lags : int, default=None
+        Past values that each step sees; None: two seasons, a week of less than daily steps; never more than a third
+        of the series.
+    drift : bool, default=True
+        Whether the baseline rises as the past did on average.
+    distribution : "student_t", "quantile", "negative_binomial" or "point", default="student_t"
+        The loss and what intervals are made of; "negative_binomial" is for counts, "point" (squared error) has none.
+    neuron : str, default="PRF"
+        "PRF", "LIF" or "DSN", or a factory as `spikeseq.neurons.make` takes.
+    neuron_options : dict, default=None
+        Its options; None: those of `spikeseq_forecasting.network.NEURON_OPTIONS`.
+    block : "sdtcm" or "spikformer", default="sdtcm"
+        What the stack is made of.
+    width, depth : int, default=32 and 1
+        Neurons a layer; layers.
+    shortcut : bool, default=True
+        Whether V is there: a linear path around the neurons.
+    max_epochs : int, default=60
+    finetune_epochs : int, default=5
+        Epochs of `fit` after `pretrain`; 0 keeps the weights as they are.
+    learning_rate, weight_decay : float, default=2e-3 and 1e-2
+    batch_size, crop, loss_steps : int, default=64, 512 and 128
+        Crops a batch; steps a crop; steps of a crop whose forecasts are scored in training.
+    validation : float, default=0.0
+        Part of each series, at its end, held out for early stopping; its weights with the lowest loss are kept.
+    patience : int, default=10
+        Epochs without a better validation loss after which training stops.
+    device : str, default="auto"
+        "auto", "cpu", "cuda" or "cuda:<number>", for training; forecasts are made on the CPU.
+    random_state : int, RandomState or None, default=None
+        The same gives the same forecasts. Global generators are left as they were.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+    trainer_options : dict, default=None
+        More arguments of Lightning's Trainer.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from spikeseq_forecasting import SpikingForecaster
+    >>> forecaster = SpikingForecaster(season=12, max_epochs=2, random_state=0)
+    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().shape
+    (3,)
+    """
+
+    _config = {"remember_data": False}  # noqa: RUF012 (sktime's own form)
+    _tags = {  # noqa: RUF012
+        "authors": ["spikeseq"],
+        "maintainers": ["spikeseq"],
+        "python_dependencies": ["torch", "lightning"],
+        "y_inner_mtype": ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"],
+        "X_inner_mtype": ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"],
+        "scitype:y": "both",
+        "capability:multivariate": True,
+        "capability:exogenous": True,
+        "capability:pred_int": True,
+        "capability:pred_int:insample": False,
+        "capability:insample": False,
+        "capability:missing_values": True,
+        "capability:unequal_length": True,
+        "capability:update": True,
+        "capability:pretrain": True,
+        "capability:random_state": True,
+        "property:randomness": "derandomized",
+        "pretrain:fitted_params": ["pretrained_model_", "pretrained_cycles_"],
+        "requires-fh-in-fit": True,
+        "X-y-must-have-same-index": False,
+        "enforce_index_type": None,
+    }
+
+    def __init__(
+        self,
+        season: int | None = None,
+        lags: int | None = None,
+        drift: bool = True,
+        distribution: str = "student_t",
+        neuron: Any = "PRF",
+        neuron_options: dict[str, Any] | None = None,
+        block: str = "sdtcm",
+        width: int = 32,
+        depth: int = 1,
+        shortcut: bool = True,
+        max_epochs: int = 60,
+        finetune_epochs: int = 5,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        batch_size: int = 64,
+        crop: int = 512,
+        loss_steps: int = 128,
+        validation: float = 0.0,
+        patience: int = 10,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+        trainer_options: dict[str, Any] | None = None,
+    ) -> None:
+        self.season = season
+        self.lags = lags
+        self.drift = drift
+        self.distribution = distribution
+        self.neuron = neuron
+        self.neuron_options = neuron_options
+        self.block = block
+        self.width = width
+        self.depth = depth
+        self.shortcut = shortcut
+        self.max_epochs = max_epochs
+        self.finetune_epochs = finetune_epochs
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.crop = crop
+        self.loss_steps = loss_steps
+        self.validation = validation
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.trainer_options = trainer_options
+        self._y = self._X = None
+        super().__init__()
+        if not (isinstance(distribution, str) and distribution != "point"):
+            self.set_tags(**{"capability:pred_int": False})
+
+    def _pretrain(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: Any = None) -> SpikingForecaster:
+        if fh is None:
+            raise ValueError("SpikingForecaster.pretrain: expected fh, the steps ahead to learn, got None")
+        data = SeriesData(y, X, self._counts)
+        cycles = cycles_of(data.times)
+        model = self._build(data, cycles, int(_ahead(fh, data.times[-1:]).max()))
+        self._train(model, data.read(y, X, data.times, cycles), self.max_epochs)
+        self.pretrained_model_, self.pretrained_cycles_ = model, cycles
+        return self
+
+    def _pretrain_update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: Any = None) -> SpikingForecaster:  # noqa: ARG002
+        model = deepcopy(self.pretrained_model_)
+        data = SeriesData(y, X, self._counts)
+        _same_exogenous(model, data)
+        self._train(model, data.read(y, X, data.times, self.pretrained_cycles_), self.max_epochs)
+        self.pretrained_model_ = model
+        return self
+
+    def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> SpikingForecaster:
+        longest = int(_ahead(fh, self.cutoff).max())
+        data = SeriesData(y, X, self._counts)
+        if hasattr(self, "pretrained_model_"):
+            model, cycles = deepcopy(self.pretrained_model_), self.pretrained_cycles_
+            _same_exogenous(model, data)
+            if longest > model.framing.horizon:
+                raise ValueError(f"fh: expected at most {model.framing.horizon} steps, as pretrained, got {longest}")
+        else:
+            cycles = cycles_of(data.times)
+            model = self._build(data, cycles, longest)
+        block = data.read(y, X, data.times, cycles)
+        self._train(model, block, self.finetune_epochs if hasattr(self, "pretrained_model_") else self.max_epochs)
+        self.model_, self.cycles_, self.data_ = model, cycles, data
+        self._read(block, None)
+        return self
+
+    def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> SpikingForecaster:  # noqa: ARG002
+        times = frames.times_of(y)
+        times = times[times > self.data_.last]  # sktime's update_predict replays overlapping windows
+        if len(times):
+            self._read(self.data_.read(y, X, times, self.cycles_), self.memory_)
+        return self
+
+    def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None = None) -> pd.DataFrame:
+        arguments, scale, steps, index = self._forecast(fh, X)
+        mean = self.data_.undo(self.model_.network.distribution.mean(arguments) * scale)[:, steps]
+        return pd.DataFrame(frames.to_frame_values(mean, self.data_.columns), index, self._get_varnames())
+
+    def _predict_quantiles(self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]) -> pd.DataFrame:
+        arguments, scale, steps, index = self._forecast(fh, X)
+        unit = (scale * tensor(self.data_.unit)[:, None]).expand(-1, self.model_.framing.horizon)
+        quantiles = self.model_.network.distribution.quantiles(arguments, alpha, unit) * scale[..., None]
+        values = frames.to_frame_values(self.data_.undo(quantiles)[:, steps], self.data_.columns)
+        columns = pd.MultiIndex.from_product([self._get_varnames(), alpha])
+        return pd.DataFrame(values.reshape(len(index), -1), index, columns)
+
+    def predict_rolling(self, y: pd.Series | pd.DataFrame, origins: Sequence[int]) -> np.ndarray:
+        """Point forecasts after the first n rows of `y`, for each n of `origins`, [origins, horizon, columns].
+
+        One pass over a single series (of one or more columns) from its beginning; nothing is remembered. Without X.
+        """
+        frame = pd.DataFrame(y)
+        if self.data_.instances is not None or self.model_.exogenous:
+            raise ValueError("predict_rolling: expected a forecaster fitted on a single series without X")
+        model, data = self.model_, copy(self.data_)
+        block = data.read(frame, None, frames.times_of(frame), self.cycles_)
+        out = []
+        with torch.no_grad():
+            seen = model.look(block.values)
+            x = model.inputs(seen, block.calendar, block.exogenous)
+            z, _ = model.network.encode(x, starts=seen.age == 1)
+            phases, nothing = (torch.nn.functional.pad(p, (0, 0, 0, model.framing.horizon)) for p in (block.calendar, block.exogenous))
+            for chunk in torch.as_tensor(np.asarray(origins) - 1).split(256):
+                known = model.known(chunk.expand(len(z), -1), phases, nothing)
+                raw = model.network.head(z[:, chunk], x[:, chunk], known)
+                arguments, scale = model.arguments(raw, Seen(*(part[:, chunk] for part in seen)))
+                out.append(data.undo(model.network.distribution.mean(arguments) * scale))
+        return np.moveaxis(np.concatenate(out, 1), 0, 2)
+
+    @property
+    def _counts(self) -> bool:
+        return isinstance(make_distribution(self.distribution), NegativeBinomial)
+
+    def _build(self, data: SeriesData, cycles: tuple[float, ...], horizon: int) -> SeriesModel:
+        framing = Framing(horizon, *self._sizes(data.times), self.drift)
+        with seeded(self.random_state):
+            return SeriesModel(
+                framing, calendar(data.times[:1], cycles).shape[1], len(data.x_mean), distribution=self.distribution,
+                neuron=self.neuron, neuron_options=self.neuron_options, block_options={"block": self.block},
+                width=self.width, depth=self.depth, shortcut=self.shortcut,
+            )  # fmt: skip
+
+    def _sizes(self, times: pd.Index) -> tuple[int, int]:
+        """Season and lags, in steps, that the data allow."""
+        season, steps = self.season or season_of(times), len(times)
+        if season >= steps:
+            warnings.warn(
+                f"SpikingForecaster: a season of {season} steps does not fit into {steps}; the baseline is the last value",
+                stacklevel=2,
+            )
+            season = 1
+        week = (spacing(times) or DAY) < 0.9 * DAY and season * 7 < LONGEST_LAGS
+        lags = self.lags or (7 * season + 1 if week else 2 * season + 1 if season > 1 else NON_SEASONAL_LAGS)
+        return season, max(1, min(lags, steps // 3))
+
+    def _train(self, model: SeriesModel, block: Block, epochs: int) -> None:
+        time = block.values.shape[1]
+        if time < SHORTEST:
+            warnings.warn(
+                f"SpikingForecaster: {time} steps are too few to train on (expected {SHORTEST}); the forecast is the baseline",
+                stacklevel=2,
+            )
+            return
+        cut = time - round(self.validation * time)
+        if not 2 < cut <= time:
+            raise ValueError(f"validation: expected a part in [0, 1) that leaves 3 steps, got {self.validation} of {time}")
+        sizes = (self.crop, self.batch_size, self.loss_steps)
+        train = Crops(model, block, cut, *sizes)
+        held_out = Crops(model, block, cut, *sizes, held_out=True) if cut < time else None
+        task = ForecastTask(model, self.learning_rate, self.weight_decay, epochs * len(train))
+        options = {"gradient_clip_val": 1.0, **(self.trainer_options or {})}
+        resolve_device(self.device)
+        fit_quietly(
+            task, train, held_out, max_epochs=epochs, patience=self.patience, device=self.device,
+            random_state=self.random_state, verbose=self.verbose, trainer_options=options,
+        )  # fmt: skip
+
+    def _read(self, block: Block, memory: Memory | None) -> None:
+        """Move the state on by the rows of `block` alone."""
+        with torch.no_grad():
+            self.memory_ = self.model_.advance(block.values, block.calendar, block.exogenous, memory)
+
+    def _forecast(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> tuple[Any, Tensor, np.ndarray, pd.Index]:
+        """Arguments and scale of all steps ahead, the steps wanted (from 0), and the index of the answer."""
+        steps = _ahead(fh, self.cutoff)
+        every = ForecastingHorizon(range(1, self.model_.framing.horizon + 1), is_relative=True)
+        times = every.to_absolute_index(self.cutoff)
+        with torch.no_grad():
+            arguments, scale = self.model_.forecast(self.memory_, *self.data_.ahead(X, times, self.cycles_))
+        index = frames.index_of(fh.to_absolute_index(self.cutoff), self.data_.instances, self.data_.names)
+        return arguments, scale, steps - 1, index
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:  # noqa: ARG003
+        """Two settings for sktime's checks."""
+        tiny = {"max_epochs": 1, "finetune_epochs": 1, "width": 4, "random_state": 0, "device": "cpu"}
+        return [tiny, {**tiny, "season": 3, "distribution": "quantile", "neuron": "LIF", "validation": 0.2, "lags": 2}]
+
+
+def _ahead(fh: ForecastingHorizon, cutoff: Any) -> np.ndarray:
+    """The steps ahead, whole numbers from 1; in-sample ones and times between steps are an error."""
+    steps = fh.to_relative(cutoff).to_numpy()
+    if not np.issubdtype(steps.dtype, np.integer) or (steps < 1).any():
+        raise NotImplementedError(
+            f"fh: expected whole steps ahead of the last time stamp seen, at least 1, got {list(steps)}; "
+            "in-sample forecasts are not made"
+        )
+    return steps.astype(int)
+
+
+def _same_exogenous(model: SeriesModel, data: SeriesData) -> None:
+    if model.exogenous != len(data.x_mean):
+        raise ValueError(f"X: expected {model.exogenous} columns, as in pretrain, got {len(data.x_mean)}")

@@ -1,0 +1,97 @@
+"""The series of one fit as the model reads them: in units of their own, on one time axis, with calendar and X."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import frames
+from .calendars import calendar
+from .training_data import Block
+
+
+class SeriesData:
+    """Values of series are (y - offset) / unit, a row of the network for each column and series.
+
+    offset, unit: mean and standard deviation of what fit saw, 1 for a constant series; 0 and the mean for `counts`.
+    Exogenous columns are standardised likewise; missing ones are 0. `last` is the newest time stamp read.
+
+    Raises ValueError for infinite values, a series without any value, and negative or broken counts.
+    """
+
+    def __init__(self, y: pd.DataFrame, X: pd.DataFrame | None, counts: bool) -> None:
+        self.times, self.instances = frames.times_of(y), frames.instances_of(y)
+        self.columns, self.names, self.counts = y.shape[1], list(y.index.names), counts
+        values = self._rows(y, self.times)
+        observed = ~np.isnan(values)
+        if not observed.any(1).all():
+            row = int(np.argmin(observed.any(1)))
+            raise ValueError(f"y: expected at least one observed value in each series, got none in {self.name(row)}")
+        self.offset = np.zeros(len(values)) if counts else np.nanmean(values, 1)
+        unit = np.nanmean(values, 1) if counts else np.nanstd(values, 1)
+        self.unit = np.where(unit > 1e-9 * np.abs(self.offset), unit, 1.0)
+        x = np.zeros((0, 1, 1)) if X is None else self._exogenous(X, self.times)
+        with np.errstate(invalid="ignore"):
+            known = ~np.isnan(x)
+            count = np.maximum(known.sum((1, 2)), 1)
+            self.x_mean = np.where(known, x, 0.0).sum((1, 2)) / count
+            spread = np.where(known, (x - self.x_mean[:, None, None]) ** 2, 0.0).sum((1, 2)) / count
+        self.x_unit = np.where(spread > 0, np.sqrt(spread), 1.0)
+
+    @property
+    def last(self) -> object:
+        return self.times[-1]
+
+    def name(self, row: int) -> str:
+        """Which series and column a row is."""
+        column, instance = divmod(row, self.instance_count)
+        return f"column {column}" + ("" if self.instances is None else f" of series {self.instances[instance]!r}")
+
+    @property
+    def instance_count(self) -> int:
+        return 1 if self.instances is None else len(self.instances)
+
+    def read(self, y: pd.DataFrame, X: pd.DataFrame | None, times: pd.Index, cycles: tuple[float, ...]) -> Block:
+        """The values at `times`, which become the newest ones."""
+        values = (self._rows(y, times) - self.offset[:, None]) / self.unit[:, None]
+        block = Block(tensor(values), tensor(self.unit), *self.ahead(X, times, cycles))
+        self.times = times[-1:]
+        return block
+
+    def ahead(self, X: pd.DataFrame | None, times: pd.Index, cycles: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+        """Calendar and exogenous values [rows, time, ...] at `times`."""
+        phases = torch.from_numpy(calendar(times, cycles)).expand(self.columns * self.instance_count, -1, -1)
+        if not len(self.x_mean):
+            return phases, torch.zeros(*phases.shape[:2], 0)
+        if X is None:
+            raise ValueError(
+                f"X: expected the {len(self.x_mean)} exogenous columns that fit had, at {times[0]}..{times[-1]}, got None"
+            )
+        if X.shape[1] != len(self.x_mean):
+            raise ValueError(f"X: expected {len(self.x_mean)} columns as in fit, got {X.shape[1]}")
+        x = (self._exogenous(X, times) - self.x_mean[:, None, None]) / self.x_unit[:, None, None]
+        return phases, tensor(np.nan_to_num(np.moveaxis(x, 0, 2))).repeat(self.columns, 1, 1)
+
+    def undo(self, values: Tensor) -> NDArray[np.float64]:
+        """Values of the model [rows, ...] in the units of the series."""
+        shape = (-1,) + (1,) * (values.ndim - 1)
+        return values.double().numpy() * self.unit.reshape(shape) + self.offset.reshape(shape)
+
+    def _rows(self, y: pd.DataFrame, times: pd.Index) -> NDArray[np.float64]:
+        values = frames.to_array(y, times, self.instances).reshape(-1, len(times))
+        if self.counts and (values < 0).any() or self.counts and (np.mod(values, 1) > 0).any():
+            raise ValueError(
+                "y: expected whole numbers of at least 0 for distribution 'negative_binomial', got "
+                f"{values[(values < 0) | (np.mod(values, 1) > 0)][0]}"
+            )
+        return values
+
+    def _exogenous(self, X: pd.DataFrame, times: pd.Index) -> NDArray[np.float64]:
+        return frames.to_array(X, times, self.instances)
+
+
+def tensor(values: NDArray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
