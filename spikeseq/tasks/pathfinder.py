@@ -15,6 +15,7 @@ from .memory import MemoryData, Splits, TokenRows
 from .snakes import PATHFINDER, PATHX, draw
 
 CHUNK = 500  # images drawn from one seed and kept in one file
+FEW = 8  # chunks done sooner than processes start
 LAYOUT = "metadata/<k>.npy and imgs/<k>/sample_<i>.png, as released (pathfinder32/curv_contour_length_14, ...)"
 SOURCE = "https://github.com/google-research/long-range-arena (lra_release.gz, folders pathfinder32 and pathfinder128)"
 
@@ -89,10 +90,10 @@ class PathX(Pathfinder):
 
 
 def _in_parallel(calls: list[partial[Arrays]]) -> list[Arrays]:
-    """In as many processes as there are cores; what comes out does not depend on their number."""
+    """In as many processes as there are cores, where that pays; what comes out does not depend on their number."""
     from joblib import Parallel, delayed
 
-    return Parallel(n_jobs=1 if len(calls) == 1 else -1)(delayed(call)() for call in calls)
+    return Parallel(n_jobs=-1 if len(calls) > FEW else 1)(delayed(call)() for call in calls)
 
 
 def metadata_files(folder: Path) -> list[Path]:

@@ -22,7 +22,6 @@ Floats = NDArray[np.float32]
 
 SEEDS, TURNS = 32, 16  # candidates for a first and for a next paddle
 RESTARTS = 5  # of a distractor, before the image does without it
-SLOTS = 1024  # images whose contours grow together
 FAR = np.float32(1e4)  # where paddles lie that are not there
 
 
@@ -81,36 +80,25 @@ def draw(count: int, seed: int | tuple[int, ...], rules: Rules = PATHFINDER) -> 
 
 
 def grow_contours(rng: np.random.Generator, count: int, rules: Rules) -> tuple[Floats, Floats]:
-    """`count` pairs of contours and the margin of each image. Every pair takes the same number of steps, so that those
-    that come first are no shorter or easier than others."""
-    slots = min(count, SLOTS)
-    paddles = np.full((slots, 2, rules.contour, 2, 2), FAR)
-    margin = np.zeros(slots, np.float32)
-    placed = np.zeros(slots, np.int64)  # paddles of both contours
-    done: list[tuple[Floats, Floats]] = []
-    found = 0
-    while found < count:
+    """`count` pairs of contours [count, 2, contour, 2, 2] and the margin of each image [count]."""
+    paddles = np.full((count, 2, rules.contour, 2, 2), FAR)
+    margin = rng.choice(np.array(rules.margins, np.float32), count)
+    placed = np.zeros(count, np.int64)  # paddles of both contours
+    while (placed < 2 * rules.contour).any():
         empty = np.flatnonzero(placed == 0)
-        margin[empty] = rng.choice(np.array(rules.margins, np.float32), len(empty))
         paddles[empty] = FAR
         paddles[empty, :, 0], fits = _first_pair(rng, margin[empty], rules)
         placed[empty[fits]] = 2
 
-        busy = np.flatnonzero(placed)
+        busy = np.flatnonzero((placed > 0) & (placed < 2 * rules.contour))
         snake, place = placed[busy] % 2, placed[busy] // 2
         last = paddles[busy, snake, place - 1]
         obstacles = paddles[busy]
         obstacles[np.arange(len(busy)), snake, place - 1] = FAR
-        new, fits = _next_paddle(rng, last, obstacles.reshape(len(busy), -1, 2, 2), margin[busy], rules)
+        new, fits = _next_paddle(rng, last, obstacles.reshape(len(busy), 2 * rules.contour, 2, 2), margin[busy], rules)
         paddles[busy, snake, place] = new
         placed[busy] = np.where(fits, placed[busy] + 1, 0)
-
-        whole = np.flatnonzero(placed == 2 * rules.contour)
-        done.append((paddles[whole], margin[whole]))
-        found += len(whole)
-        placed[whole] = 0
-    pairs, margins = (np.concatenate(parts)[:count] for parts in zip(*done, strict=True))
-    return pairs, margins
+    return paddles, margin
 
 
 def grow_distractors(rng: np.random.Generator, contours: Floats, margins: Floats, rules: Rules) -> Floats:
