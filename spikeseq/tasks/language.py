@@ -101,9 +101,7 @@ class Language(LightningDataModule):
         if self.vocabulary_file is not None:
             self._vocabulary = read_vocabulary(self.vocabulary_file)
         else:
-            self._vocabulary = (
-                Bytes() if self.level == "bytes" else Words.of([text for _, text in raw["train"]], self.min_count)
-            )
+            self._vocabulary = Bytes() if self.level == "bytes" else Words.of(raw["train"], self.min_count)
         self._texts = {name: self._encoded(files, self._vocabulary) for name, files in raw.items()}
 
     def split(self, name: str) -> Text:
@@ -146,7 +144,9 @@ class Language(LightningDataModule):
 
     def _encoded(self, files: list[tuple[str, bytes]], vocabulary: Vocabulary) -> Text:
         documents = [
-            vocabulary.encode(document, name) for name, text in files for document in _documents(text, self.separator)
+            vocabulary.encode(document, f"{name}, document {number}")
+            for name, text in files
+            for number, document in enumerate(_documents(text, self.separator), start=1)
         ]
         size = sum(len(text) for _, text in files)
         return Text.of(documents, vocabulary.start, size)

@@ -47,11 +47,11 @@ class Words:
             raise ValueError("Words: expected each word once")
 
     @classmethod
-    def of(cls, texts: Iterable[bytes], min_count: int = 1) -> Words:
-        """The words of the texts; those seen less than `min_count` times become `<unk>`."""
+    def of(cls, texts: Iterable[tuple[str, bytes]], min_count: int = 1) -> Words:
+        """The words of the texts, each with its name for errors; those seen less than `min_count` times are `<unk>`."""
         counts: Counter[str] = Counter()
-        for text in texts:
-            for words in _lines(text, "training text"):
+        for source, text in texts:
+            for words in _lines(text, source):
                 counts.update(words)
         rare = [word for word, count in counts.items() if count < min_count and word not in (UNKNOWN, END_OF_LINE)]
         if min_count > 1:

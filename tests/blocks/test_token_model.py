@@ -7,6 +7,7 @@ import torch
 from block_laws import LAWS, options, seeds, shapes, used
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils import _pytree as pytree
 
 from spikeseq.blocks import TokenModel, generate
 from spikeseq.blocks.adaptive import AdaptiveEncoder
@@ -127,7 +128,7 @@ def test_generation_reads_the_prompt_once_and_then_keeps_no_past() -> None:
 
     def counted(x_t: torch.Tensor, state: object) -> object:
         assert x_t.shape == (1,)
-        leaves = torch.utils._pytree.tree_leaves(state)
+        leaves = pytree.tree_leaves(state)
         sizes.append(sum(t.numel() for t in leaves if isinstance(t, torch.Tensor)))
         return step(x_t, state)  # type: ignore[arg-type]
 
