@@ -29,7 +29,6 @@ MODULES = {
     "SpikingEstimator": "gluonts_estimator",
     "StatefulPredictor": "gluonts_predictor",
 }
-__all__ = list(MODULES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

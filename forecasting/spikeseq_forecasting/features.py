@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def fill_forward(values: Tensor, before: Tensor | None = None) -> Tensor:
-    """values [batch, time] with NaN as the last value seen; before the first one, `before` [batch] or that first one."""
+    """values [batch, time], NaN as the last value seen; before the first one `before` [batch], or that first one."""
     seen = ~values.isnan()
     step = torch.arange(values.shape[1], device=values.device)
     last = torch.where(seen, step, -1).cummax(1).values
@@ -68,7 +68,7 @@ def slope(window: Tensor, start: Tensor, age: Tensor, season: int) -> Tensor:
 class Framing:
     """How a series is seen: season m, the largest lag and the horizon, all in steps; whether the baseline drifts.
 
-        baseline_{t+h} = y_{t+h-km} + drift * km * slope_t,  k = ceil(h / m)       m = 1: the last value
+    baseline_{t+h} = y_{t+h-km} + drift * km * slope_t,  k = ceil(h / m)       m = 1: the last value
     """
 
     horizon: int

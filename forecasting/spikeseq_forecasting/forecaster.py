@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import frames
 from .calendars import DAY, calendar, cycles_of, season_of, spacing
@@ -244,7 +244,8 @@ class SpikingForecaster(BaseForecaster):
             seen = model.look(block.values)
             x = model.inputs(seen, block.calendar, block.exogenous)
             z, _ = model.network.encode(x, starts=seen.age == 1)
-            phases, nothing = (torch.nn.functional.pad(p, (0, 0, 0, model.framing.horizon)) for p in (block.calendar, block.exogenous))
+            pad = (0, 0, 0, model.framing.horizon)
+            phases, nothing = (nn.functional.pad(part, pad) for part in (block.calendar, block.exogenous))
             for chunk in torch.as_tensor(np.asarray(origins) - 1).split(256):
                 known = model.known(chunk.expand(len(z), -1), phases, nothing)
                 raw = model.network.head(z[:, chunk], x[:, chunk], known)
@@ -270,7 +271,7 @@ class SpikingForecaster(BaseForecaster):
         season, steps = self.season or season_of(times), len(times)
         if season >= steps:
             warnings.warn(
-                f"SpikingForecaster: a season of {season} steps does not fit into {steps}; the baseline is the last value",
+                f"SpikingForecaster: a season of {season} steps does not fit into {steps}; the last value is used",
                 stacklevel=2,
             )
             season = 1
@@ -282,13 +283,13 @@ class SpikingForecaster(BaseForecaster):
         time = block.values.shape[1]
         if time < SHORTEST:
             warnings.warn(
-                f"SpikingForecaster: {time} steps are too few to train on (expected {SHORTEST}); the forecast is the baseline",
+                f"SpikingForecaster: expected {SHORTEST} steps to train on, got {time}; the forecast is the baseline",
                 stacklevel=2,
             )
             return
         cut = time - round(self.validation * time)
         if not 2 < cut <= time:
-            raise ValueError(f"validation: expected a part in [0, 1) that leaves 3 steps, got {self.validation} of {time}")
+            raise ValueError(f"validation: expected a part in [0, 1) that leaves 3 steps, got {self.validation}")
         sizes = (self.crop, self.batch_size, self.loss_steps)
         train = Crops(model, block, cut, *sizes)
         held_out = Crops(model, block, cut, *sizes, held_out=True) if cut < time else None

@@ -13,10 +13,9 @@ def times_of(frame: pd.DataFrame) -> pd.Index:
     """The time stamps that occur, in order, with the frequency they have."""
     if not isinstance(frame.index, pd.MultiIndex):
         return frame.index
-    times = frame.index.levels[-1][np.unique(frame.index.codes[-1])]
+    times = pd.Index(frame.index.levels[-1][np.unique(frame.index.codes[-1])])
     if isinstance(times, pd.DatetimeIndex) and times.freq is None and len(times) > 2:
-        times = times.copy()
-        times.freq = times.inferred_freq
+        times = pd.DatetimeIndex(times, freq=times.inferred_freq)
     return times
 
 

@@ -68,7 +68,7 @@ class SeriesData:
             return phases, torch.zeros(*phases.shape[:2], 0)
         if X is None:
             raise ValueError(
-                f"X: expected the {len(self.x_mean)} exogenous columns that fit had, at {times[0]}..{times[-1]}, got None"
+                f"X: expected the {len(self.x_mean)} columns that fit had, at {times[0]}..{times[-1]}, got None"
             )
         if X.shape[1] != len(self.x_mean):
             raise ValueError(f"X: expected {len(self.x_mean)} columns as in fit, got {X.shape[1]}")
@@ -82,10 +82,10 @@ class SeriesData:
 
     def _rows(self, y: pd.DataFrame, times: pd.Index) -> NDArray[np.float64]:
         values = frames.to_array(y, times, self.instances).reshape(-1, len(times))
-        if self.counts and (values < 0).any() or self.counts and (np.mod(values, 1) > 0).any():
+        wrong = values[(values < 0) | (np.mod(values, 1) > 0)]
+        if self.counts and len(wrong):
             raise ValueError(
-                "y: expected whole numbers of at least 0 for distribution 'negative_binomial', got "
-                f"{values[(values < 0) | (np.mod(values, 1) > 0)][0]}"
+                f"y: expected whole numbers of at least 0 for distribution 'negative_binomial', got {wrong[0]}"
             )
         return values
 
