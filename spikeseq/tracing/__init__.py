@@ -1,5 +1,6 @@
 """What a model computes on real data, counted: `trace` gives the events, `classify` says what a tensor held."""
 
+from .record import PRODUCTS as PRODUCTS
 from .record import Event as Event
 from .record import Trace as Trace
 from .record import trace as trace

@@ -26,6 +26,7 @@ from .modules import count_module
 from .values import Values, classify, less_spiking
 
 BLOCKS = (Block, SpikingLayers)
+PRODUCTS = ("linear", "matmul", "convolution", "attention", "gate")  # the kinds of events that are products
 COUNTS = ("macs", "spike_accumulates", "multiplies", "accumulates")
 # products and the position of their first factor; a bias may stand before it
 _MATMULS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}

@@ -1,41 +1,15 @@
-"""Firing rates, operation counts, energy at 45 nm, and the audit of what is spike-driven; all on real data."""
+"""Firing rates, operation counts and energy at 45 nm, on real data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .blocks.sdtcm import SDTCM
-from .tracing import Event, Trace, trace
-
-# joule an operation, 32-bit floating point in 45 nm CMOS (Horowitz, ISSCC 2014)
-MULTIPLY = 3.7e-12
-ACCUMULATE = 0.9e-12
-MAC = 4.6e-12
-
-
-def paper_layer_energy(
-    width: int,
-    token_rate: float,
-    channel_rate: float | None,
-    multiplies: int | None = None,
-    accumulates: int | None = None,
-) -> float:
-    """Joule of one SD-TCM layer and step by the PRF paper's formula (arXiv 2410.03530), D = width:
-
-        3.7 pJ * 5 D + 0.9 pJ * 3 D + 0.9 pJ * (R_token D^2 + D) + 0.9 pJ * (R_channel D^2 + D)
-
-    Rates are spikes per neuron and step, in 0..1 for binary neurons. channel_rate None: no channel mixer.
-    multiplies, accumulates: the neuron's own arithmetic a step, the PRF's 5 D and 3 D unless given.
-    """
-    joule = MULTIPLY * (5 * width if multiplies is None else multiplies)
-    joule += ACCUMULATE * (3 * width if accumulates is None else accumulates)
-    for rate in (token_rate, channel_rate):
-        if rate is not None:
-            joule += ACCUMULATE * (rate * width**2 + width)
-    return joule
+from ..blocks.sdtcm import SDTCM
+from ..tracing import PRODUCTS, Event, Trace, trace
+from .formulas import ACCUMULATE, MAC, MULTIPLY, S4D_STATES, paper_layer_energy, s4d_channel_energy
+from .table import table
 
 
 @dataclass(frozen=True)
@@ -63,6 +37,8 @@ class EnergyReport:
     paper_joule: the paper's formula over the SD-TCM layers at the measured rates: one direction and one document, no
     encoder, norm or head; None for a model without such layers. steps: T, mean valid steps a sequence. levels: N, the
     largest integer spike, 1 for binary neurons. slots: T * N, the steps after integer spikes are unrolled to unary.
+    dense_joule: a network of the same shape without spikes or dynamics, every product of MACs. s4d_joule: the same
+    with an S4D layer for each neuron that has dynamics.
     """
 
     rows: tuple[EnergyRow, ...]
@@ -71,6 +47,8 @@ class EnergyReport:
     sequences: int
     steps: float
     levels: int
+    dense_joule: float
+    s4d_joule: float
 
     @property
     def full_joule(self) -> float:
@@ -97,11 +75,13 @@ class EnergyReport:
         paper = "none (no SD-TCM layers)" if self.paper_joule is None else f"{self.paper_joule * 1e3:.6g} mJ"
         return "\n".join(
             [
-                _table(head, body, left=4),
+                table(head, body, left=4),
                 f"per sample, mean of {self.samples}: {self.sequences / self.samples:g} sequence(s), "
                 f"T = {self.steps:g} steps, N = {self.levels} level(s), {self.slots:g} slots",
                 f"paper's count: {paper} (SD-TCM layers only, one direction, one document)",
                 f"full count:    {self.full_joule * 1e3:.6g} mJ (every row above)",
+                f"beside it:     {self.dense_joule * 1e3:.6g} mJ for a dense network of the same shape, "
+                f"{self.s4d_joule * 1e3:.6g} mJ with S4D ({S4D_STATES} states a channel) for its neurons",
                 "45 nm: multiply 3.7 pJ, accumulate 0.9 pJ, MAC 4.6 pJ. A scalar factor on spikes (alpha) folds into "
                 "the weights. Not counted: comparisons, activation functions, memory traffic.",
             ]
@@ -117,69 +97,14 @@ def energy(model: nn.Module, batch: Tensor | tuple[Tensor, Tensor | None]) -> En
     directions and both documents count. Elementwise functions outside such modules are not seen.
     """
     traced = trace(model, batch)
-    rows = tuple(_energy_row(event, traced.samples) for event in traced.events if not event.dynamics)
+    outside = [event for event in traced.events if not event.dynamics]
+    rows = tuple(_energy_row(event, traced.samples) for event in outside)
     levels = max((event.levels or 1 for event in traced.events), default=1)
-    return EnergyReport(rows, _paper_joule(model, traced), traced.samples, traced.sequences, traced.steps, levels)
-
-
-@dataclass(frozen=True)
-class AuditRow:
-    """One matrix product, convolution or gate and what entered it. decides: whether the verdict counts it."""
-
-    name: str
-    part: str
-    kind: str
-    shape: str
-    input: str
-    rate: float | None
-    spike_driven: bool
-    decides: bool
-
-
-@dataclass(frozen=True)
-class AuditReport:
-    """All products of a model. `spike_driven`: every product that decides had binary or integer input.
-
-    The products inside the blocks decide (in a model without blocks, all of them); encoder and head do not, nor do
-    products inside a neuron, which are its dynamics. `exceptions` names all products whose input was float.
-    """
-
-    rows: tuple[AuditRow, ...]
-
-    @property
-    def spike_driven(self) -> bool:
-        deciding = [row.spike_driven for row in self.rows if row.decides]
-        return bool(deciding) and all(deciding)
-
-    @property
-    def exceptions(self) -> tuple[str, ...]:
-        return tuple(f"{row.name} ({row.part})" for row in self.rows if not row.spike_driven)
-
-    def __str__(self) -> str:
-        head = ("product", "part", "kind", "shape", "input", "rate %", "spike-driven")
-        body = [
-            (
-                row.name, row.part, row.kind, row.shape, row.input,
-                "" if row.rate is None else f"{100 * row.rate:.3f}", "yes" if row.spike_driven else "NO",
-            )
-            for row in self.rows
-        ]  # fmt: skip
-        verdict = "spike-driven" if self.spike_driven else "NOT spike-driven"
-        named = ", ".join(self.exceptions) or "none"
-        return f"{_table(head, body, left=5)}\nverdict on the blocks: {verdict}; products with float input: {named}"
-
-
-def audit(model: nn.Module, batch: Tensor | tuple[Tensor, Tensor | None]) -> AuditReport:
-    """Run the model on `batch`, x or (x, lengths), and list every product that took place.
-
-    Matrix products, convolutions, attention, and gates (`nn.GLU`), whose product of two activations no spike drives.
-    An input is spike-driven if it held only {0, a} or a * {0, 1, ..., N}: the scalar a folds into the weight.
-    """
-    products = [event for event in trace(model, batch).events if event.kind in PRODUCTS]
-    return AuditReport(tuple(_audit_row(event) for event in products))
-
-
-PRODUCTS = ("linear", "matmul", "convolution", "attention", "gate")
+    dense = sum(_dense_joule(event) for event in outside if event.kind != "neuron") / traced.samples
+    return EnergyReport(
+        rows, _paper_joule(model, traced), traced.samples, traced.sequences, traced.steps, levels, dense,
+        dense + _s4d_joule(outside) / traced.samples,
+    )  # fmt: skip
 
 
 def _energy_row(event: Event, samples: int) -> EnergyRow:
@@ -199,20 +124,13 @@ def _energy_row(event: Event, samples: int) -> EnergyRow:
     )
 
 
-def _audit_row(event: Event) -> AuditRow:
-    assert event.values is not None
-    spikes = event.values.kind != "float"
-    part = "neuron dynamics" if event.dynamics else event.part
-    return AuditRow(
-        name=event.name,
-        part=part,
-        kind=event.kind,
-        shape=event.shape,
-        input=str(event.values),
-        rate=event.values.rate if spikes else None,
-        spike_driven=spikes,
-        decides=part in ("block", "model"),
-    )
+def _dense_joule(event: Event) -> float:
+    return MULTIPLY * event.multiplies + ACCUMULATE * event.accumulates + MAC * event.macs
+
+
+def _s4d_joule(events: list[Event]) -> float:
+    neurons = (event for event in events if event.kind == "neuron" and event.values and event.multiplies)
+    return sum(event.values.elements for event in neurons if event.values) * s4d_channel_energy()
 
 
 def _paper_joule(model: nn.Module, traced: Trace) -> float | None:
@@ -230,16 +148,3 @@ def _paper_joule(model: nn.Module, traced: Trace) -> float | None:
             layer.width, rates[f"{prefix}neuron"], channel_rate, cost["multiplies"], cost["accumulates"]
         )
     return joule * traced.steps
-
-
-def _table(head: tuple[str, ...], body: Iterable[tuple[str, ...]], left: int) -> str:
-    """Aligned columns, the first `left` of them to the left."""
-    lines = [head, *body]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
