@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 import spikeseq_agents
-from spikeseq_agents import SpikingPolicy
+from spikeseq_agents import SpikingPolicy, SpikingPPO
 
 from .environments import ACTIONS, DICT, IMAGE, OBSERVATIONS, Noise
 
@@ -98,10 +98,11 @@ def test_images_and_dictionaries(policy, space, cores):
     model.learn(32)
 
 
+@pytest.mark.parametrize("cls", [RecurrentPPO, SpikingPPO])
 @pytest.mark.parametrize("squash", [False, True])
-def test_state_dependent_exploration(squash):
+def test_state_dependent_exploration(squash, cls):
     env = noise(actions=ACTIONS["box"])
-    small(env, use_sde=True, sde_sample_freq=4, policy_kwargs={"squash_output": squash}).learn(64)
+    small(env, cls=cls, use_sde=True, sde_sample_freq=4, policy_kwargs={"squash_output": squash}).learn(64)
 
 
 @pytest.mark.parametrize("policy", ["MultiInputSpikingPolicy", "SpikingPolicy"])
