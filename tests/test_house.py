@@ -51,7 +51,7 @@ ROOMS = {
         "cli",
     },
     "spikeseq_agents": {"ops", "neurons", "blocks", "tracing", "energy", "plots"},
-    "spikeseq_forecasting": {"ops", "neurons", "blocks", "tasks"},
+    "spikeseq_forecasting": {"ops", "neurons", "blocks", "tasks", "tracing", "energy", "plots"},
 }
 DOORS = {"__init__", "__main__"}  # they open onto everything
 HEADS = {"spikeseq_agents": "agents", "spikeseq_forecasting": "forecasting"}

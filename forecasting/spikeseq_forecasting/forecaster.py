@@ -230,28 +230,32 @@ class SpikingForecaster(BaseForecaster):
         return pd.DataFrame(values.reshape(len(index), -1), index, columns)
 
     def predict_rolling(self, y: pd.Series | pd.DataFrame, origins: Sequence[int]) -> np.ndarray:
-        """Point forecasts after the first n rows of `y`, for each n of `origins`, [origins, horizon, columns].
+        """Point forecasts after the first n rows of `y`, for each n of `origins`: [origins, horizon, columns].
 
-        One pass over a single series (of one or more columns) from its beginning; nothing is remembered. Without X.
+        One pass over a single series, of one or more columns, from its beginning; nothing is remembered. Without X.
         """
-        frame = pd.DataFrame(y)
         if self.data_.instances is not None or self.model_.exogenous:
             raise ValueError("predict_rolling: expected a forecaster fitted on a single series without X")
-        model, data = self.model_, copy(self.data_)
-        block = data.read(frame, None, frames.times_of(frame), self.cycles_)
-        out = []
+        model, out = self.model_, []
         with torch.no_grad():
-            seen = model.look(block.values)
-            x = model.inputs(seen, block.calendar, block.exogenous)
+            block, seen, x = self.look(pd.DataFrame(y))
             z, _ = model.network.encode(x, starts=seen.age == 1)
-            pad = (0, 0, 0, model.framing.horizon)
-            phases, nothing = (nn.functional.pad(part, pad) for part in (block.calendar, block.exogenous))
-            for chunk in torch.as_tensor(np.asarray(origins) - 1).split(256):
-                known = model.known(chunk.expand(len(z), -1), phases, nothing)
-                raw = model.network.head(z[:, chunk], x[:, chunk], known)
-                arguments, scale = model.arguments(raw, Seen(*(part[:, chunk] for part in seen)))
-                out.append(data.undo(model.network.distribution.mean(arguments) * scale))
+            for steps in torch.as_tensor(np.asarray(origins) - 1).split(256):
+                raw = model.network.head(z[:, steps], x[:, steps], self.known(block, steps.expand(len(z), -1)))
+                arguments, scale = model.arguments(raw, Seen(*(part[:, steps] for part in seen)))
+                out.append(self.data_.undo(model.network.distribution.mean(arguments) * scale))
         return np.moveaxis(np.concatenate(out, 1), 0, 2)
+
+    def look(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> tuple[Block, Seen, Tensor]:
+        """The rows of a history from its beginning, what each step knows, and what the network reads there."""
+        block = copy(self.data_).read(y, X, frames.times_of(y), self.cycles_)
+        seen = self.model_.look(block.values)
+        return block, seen, self.model_.inputs(seen, block.calendar, block.exogenous)
+
+    def known(self, block: Block, steps: Tensor) -> Tensor | None:
+        """What the head knows at `steps` [rows, steps] of `block`; nothing is known past its end."""
+        pad = (0, 0, 0, self.model_.framing.horizon)
+        return self.model_.known(steps, *(nn.functional.pad(part, pad) for part in (block.calendar, block.exogenous)))
 
     @property
     def _counts(self) -> bool:

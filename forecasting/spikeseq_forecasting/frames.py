@@ -15,7 +15,7 @@ def times_of(frame: pd.DataFrame) -> pd.Index:
         return frame.index
     times = pd.Index(frame.index.levels[-1][np.unique(frame.index.codes[-1])])
     if isinstance(times, pd.DatetimeIndex) and times.freq is None and len(times) > 2:
-        times = pd.DatetimeIndex(times, freq=times.inferred_freq)
+        times = pd.DatetimeIndex(times, freq="infer")
     return times
 
 

@@ -1,0 +1,113 @@
+"""What a forecast looks like, the spikes that made it, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from spikeseq import plots
+from spikeseq.energy import EnergyReport
+from spikeseq.energy import energy as count
+from spikeseq.neurons import Neuron
+
+from . import frames
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .forecaster import SpikingForecaster
+
+STEPS = 120  # of the past in a figure, unless said
+SIDES = ("lower", "upper")
+
+
+def forecast(
+    forecaster: SpikingForecaster,
+    y: pd.Series | pd.DataFrame,
+    X: pd.DataFrame | None = None,
+    coverage: Sequence[float] = (0.5, 0.9),
+    row: int = 0,
+    steps: int = STEPS,
+) -> Figure:
+    """The end of one series, its forecast with intervals, and below it the spikes of each layer on the same steps.
+
+    y, X: what the forecaster has seen, from the beginning; X also over the horizon. row: which series, columns first.
+    """
+    frame = pd.DataFrame(y)
+    past = None if X is None else X.loc[X.index.isin(frame.index)]
+    layers = {name: layer[row, -steps:] for name, layer in spikes_of(forecaster, frame, past).items()}
+    figure = plots.raster(layers)
+    rasters = list(figure.axes)
+    grid = figure.add_gridspec(len(rasters) + 1, 1)
+    for place, axis in enumerate(rasters, start=1):
+        axis.set_subplotspec(grid[place])
+    figure.set_figheight(figure.get_figheight() + 2.2)
+    top = figure.add_subplot(grid[0], sharex=rasters[0])
+    seen = _row(forecaster, frame, row)[-steps:]
+    ahead = len(seen) - 1 + forecaster.fh.to_relative(forecaster.cutoff).to_numpy()
+    top.plot(np.arange(len(seen)), seen, color=plots.GREY, linewidth=1.1, label="seen")
+    top.plot(ahead, _row(forecaster, pd.DataFrame(forecaster.predict(X=X)), row), color=plots.BLUE, label="forecast")
+    if forecaster.get_tag("capability:pred_int"):
+        bounds = forecaster.predict_interval(X=X, coverage=list(coverage))
+        for part in coverage:
+            low, high = (_row(forecaster, bounds.xs((part, side), axis=1, level=[1, 2]), row) for side in SIDES)
+            top.fill_between(ahead, low, high, color=plots.BLUE, alpha=0.15, linewidth=0, label=f"{part:.0%}")
+    top.set_xlim(-0.5, ahead[-1] + 0.5)
+    top.tick_params(labelsize=8)
+    top.spines[["top", "right"]].set_visible(False)
+    top.legend(frameon=False, fontsize=8, ncols=4)
+    return figure
+
+
+def _row(forecaster: SpikingForecaster, frame: pd.DataFrame, row: int) -> np.ndarray:
+    """One series of a frame, counted as the network's rows are."""
+    data = forecaster.data_
+    values = frames.to_array(frame, frames.times_of(frame), data.instances)
+    return values.reshape(-1, values.shape[-1])[row]
+
+
+def spikes_of(forecaster: SpikingForecaster, y: pd.DataFrame, X: pd.DataFrame | None = None) -> dict[str, Tensor]:
+    """The spikes of each layer of neurons on a history from its beginning: name -> [rows, time, width]."""
+    network, found = forecaster.model_.network, {}
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: found.update({name: output[0]}))
+        for name, module in network.named_modules()
+        if isinstance(module, Neuron)
+    ]
+    try:
+        with torch.no_grad():
+            _, seen, x = forecaster.look(y, X)
+            network.encode(x, starts=seen.age == 1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def energy(
+    forecaster: SpikingForecaster, y: pd.Series | pd.DataFrame, X: pd.DataFrame | None = None
+) -> tuple[float, EnergyReport]:
+    """Joule of one forecast, that is one step of one series, and the count for a series of all steps of `y`.
+
+    By `spikeseq.energy`, at 45 nm, of the network on this history; features and quantiles are not counted.
+    """
+    block, _, x = forecaster.look(pd.DataFrame(y), X)
+    steps = torch.arange(x.shape[1]).expand(len(x), -1)
+    report = count(_Known(forecaster.model_.network, forecaster.known(block, steps)), x)
+    return report.full_joule / report.steps, report
+
+
+class _Known(nn.Module):
+    """The network with what it knows ahead, as a module of one input."""
+
+    def __init__(self, network: nn.Module, known: Tensor | None) -> None:
+        super().__init__()
+        self.network, self.known = network, known
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x, known=self.known)[0]
