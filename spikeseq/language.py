@@ -87,9 +87,6 @@ class LanguageTask(Training):
     def test_step(self, batch: Chunk, batch_idx: int) -> None:  # noqa: ARG002
         self._score(batch, "test")
 
-    def predict_step(self, batch: Chunk, batch_idx: int) -> None:  # noqa: ARG002
-        raise TypeError("predict: a language model has no classes to predict; see `python -m spikeseq generate`")
-
     def _score(self, batch: Chunk, split: str) -> Tensor:
         model: Any = self.model
         nll, state = model.nll(batch.x, batch.y, self._carried.get(split), batch.starts)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -118,6 +119,9 @@ class Language(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Chunk]:
         return self._whole("test")
 
+    def predict_dataloader(self) -> DataLoader[Chunk]:
+        raise TypeError("predict: a text has no classes to predict; for text see `python -m spikeseq generate`")
+
     def _whole(self, name: str) -> DataLoader[Chunk]:
         length = self.batch_size * self.length // self.eval_streams
         return _loader(Chunks(self.split(name), self.eval_streams, length, whole=True))
@@ -184,5 +188,7 @@ def _documents(text: bytes, separator: re.Pattern[bytes] | None) -> list[bytes]:
 
 def _loader(chunks: Chunks) -> DataLoader[Chunk]:
     # In order; as a DistributedSampler of one, since Lightning would put one of its own in the place of any other and
-    # deal out the chunks of a stream to different processes.
-    return DataLoader(chunks, batch_size=None, sampler=DistributedSampler(chunks, 1, 0, shuffle=False))
+    # deal out the chunks of a stream to different processes. With a generator, since iterating must not draw from the
+    # global random state, which dropout lives on.
+    order = DistributedSampler(chunks, 1, 0, shuffle=False)
+    return DataLoader(chunks, batch_size=None, sampler=order, generator=torch.Generator())
