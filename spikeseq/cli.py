@@ -62,6 +62,8 @@ class RunCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         if self._checkpoint_key:
             parser.add_argument("--ckpt_path", type=str, required=True, help="A checkpoint of this model.")
+            # a key of the config.yaml that fit leaves, so that the file serves here too
+            parser.add_argument("--weights_only", type=bool | None, help="Not used: always true.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
             {
