@@ -22,8 +22,8 @@ class SpikingCNN(nn.Module):
         logits = model(x)                          x [batch, time, *size] -> [batch, classes]
         logits_t, state = model.step(x_t, state)   x_t [batch, *size]; after t steps: the logits of model(x[:, :t])
 
-    size: (channels, *space); x may have these axes flattened into one. steps: x is a batch of still images
-    [batch, *size], each shown for so many steps.
+    size: (channels, *space); x may have these axes flattened into one, and be the pixels [..., height * width, 1] of
+    grey images. steps: x is a batch of still images [batch, *size], each shown for so many steps.
     Streaming needs eval mode (batch norms) and causal neurons; None starts afresh. Wrong shapes, dtypes and values
     raise ValueError or TypeError.
     """
@@ -83,6 +83,8 @@ class SpikingCNN(nn.Module):
         expected = f"[{', '.join(axes)}, {', '.join(map(str, self.size))}]"
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(f"input: expected a floating tensor {expected}, got {checks.shape_of(x)}")
+        if x.ndim == len(axes) + 2 and self.size[0] == x.shape[-1] == 1:
+            x = x.squeeze(-1)
         if x.ndim == len(axes) + 1 and x.shape[-1] == math.prod(self.size):
             x = x.unflatten(-1, self.size)
         if x.ndim != len(axes) + len(self.size) or x.shape[len(axes) :] != self.size or 0 in x.shape:
@@ -130,8 +132,9 @@ class ColumnCNN(SpikingCNN):
 class EventCNN(SpikingCNN):
     """A VGG-type network for event frames: stages of [conv2d 3 x 3 -> norm -> neuron], a 2 x 2 mean after each.
 
-    x: [batch, time, *size], size (polarities, height, width). stages: the channels of each convolution, stage by stage;
-    the default is the network of CIFAR10-DVS. After the last stage flatten, dropout, Linear.
+    x: [batch, time, *size], size (polarities, height, width), or still images, see `SpikingCNN`. stages: the channels
+    of each convolution, stage by stage; the default is the network of CIFAR10-DVS. After the last flatten, dropout,
+    Linear.
     Source: TET, arXiv 2202.11946 (VGGSNN), as used by the PSN and DSN papers.
     """
 
@@ -143,6 +146,7 @@ class EventCNN(SpikingCNN):
         neuron: str | Callable[..., Neuron] = "DSN",
         neuron_options: dict[str, Any] | None = None,
         dropout: float = 0.0,
+        steps: int | None = None,
     ) -> None:
         if not stages or any(not stage for stage in stages):
             raise ValueError(f"stages: expected at least one convolution a stage, got {stages}")
@@ -158,4 +162,4 @@ class EventCNN(SpikingCNN):
                 before = channels
             layers.append(nn.AvgPool2d(2))
         encoder, *rest = *layers, nn.Flatten(), nn.Dropout(dropout)
-        super().__init__(size, encoder, SpikingLayers(*rest), before * shrunk[0] * shrunk[1], classes)
+        super().__init__(size, encoder, SpikingLayers(*rest), before * shrunk[0] * shrunk[1], classes, steps)

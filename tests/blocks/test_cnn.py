@@ -154,6 +154,16 @@ def test_still_images_are_the_same_frame_repeated() -> None:
     torch.testing.assert_close(logits, still(x))
 
 
+def test_pixels_of_grey_images_are_read_row_by_row() -> None:
+    torch.manual_seed(0)
+    model = used(EventCNN(3, (1, 4, 6), ((3,),), "LIF", NEURONS["LIF"], steps=4))
+    x = torch.randn(2, 1, 4, 6, dtype=torch.float64)
+    torch.testing.assert_close(model(x.view(2, 24, 1)), model(x))
+    coloured = used(EventCNN(3, (2, 4, 3), ((3,),), "LIF", NEURONS["LIF"], steps=4))
+    with pytest.raises(ValueError, match=r"expected \[batch, 2, 4, 3\]"):
+        coloured(x.view(2, 12, 2))
+
+
 def test_residual_sums_are_integers_up_to_the_number_of_terms() -> None:
     torch.manual_seed(0)
     model = build("sew", "LIF")
