@@ -126,12 +126,12 @@ def measured(name: str, options: dict[str, Any], chosen: argparse.Namespace) -> 
     data = Language(text=chosen.data, length=chosen.length, batch_size=chosen.batch)
     for split in ("train", "test"):
         data.split(split).begins[1:] = False  # one long text: MaskedPSN cannot begin afresh within its T
-    seed_everything(chosen.seed, verbose=False)
-    model = TokenModel(257, chosen.width, chosen.depth, block="ssm", neuron=name, neuron_options=options)
-    done = train(model, data, Budget(chosen.minutes, chosen.lr, chosen.lr, warmup_steps=50, carry=False))
     held_out = data.split("test")
     if len(held_out.tokens) < TOKENS:
         raise ValueError(f"expected {TOKENS} bytes of held-out text (5 % of all), got {len(held_out.tokens)}")
+    seed_everything(chosen.seed, verbose=False)
+    model = TokenModel(257, chosen.width, chosen.depth, block="ssm", neuron=name, neuron_options=options)
+    done = train(model, data, Budget(chosen.minutes, chosen.lr, chosen.lr, warmup_steps=50, carry=False))
     text = Text(held_out.tokens[:TOKENS], held_out.begins[:TOKENS], held_out.start, TOKENS)
     steps = options.get("steps")
     lengths = [length for length in LENGTHS if steps is None or length <= steps]
