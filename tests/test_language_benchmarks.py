@@ -72,6 +72,8 @@ def test_perplexity_is_of_fresh_windows(monkeypatch):
     assert found == pytest.approx(math.exp(float(nll.mean())), rel=1e-5)
     masked = {"neuron": "MaskedPSN", "neuron_options": {"steps": 32, "order": 4}}
     fixed = TokenModel(257, 8, 1, block="ssm", **masked)
+    with torch.no_grad():
+        fixed.get_parameter("backbone.layers.0.neuron.weight").mul_(8)  # so that it fires
     whole, short = (extrapolation.perplexity(fixed, Text(tokens, begins, 256, 64), length, 32) for length in (32, 16))
     assert whole != short
     with torch.no_grad():
