@@ -90,6 +90,11 @@ def choose(request: Request) -> Any:
     raise BackendError(f"no backend can serve {request}; ask for one by name, with spikeseq.backend('reference')")
 
 
+def widened(run: Any, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """`x` in the dtype of the arithmetic, or as it is for a backend that reads narrow values itself."""
+    return x if run is gpu else x.to(dtype)
+
+
 def native_wanted() -> bool:
     """Whether "auto" or the user asks for the native backend where it can serve."""
     return _forced.get() in (None, "native")

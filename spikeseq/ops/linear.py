@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import checks
-from .dispatch import Request, choose
+from .dispatch import Request, choose, widened
 from .opaque import opaque
 
 
@@ -60,7 +60,7 @@ def linear_scan(
     starts = checks.start_mask("linear_scan", starts, x)
     run = choose(Request("linear_scan", x.device, real, starts=starts is not None, varying=decay.ndim == 3,
                          complex_state=dtype.is_complex))  # fmt: skip
-    values = x if x.is_complex() else x.to(real)
+    values = x if x.is_complex() else widened(run, x, real)
     membrane, end = run.linear_scan(values, decay, begin, starts)
     checks.finite_run("linear_scan", end, x=x, decay=decay, state=begin)
     return membrane if dtype.is_complex else checks.narrowed("linear_scan", membrane, x.dtype), end
@@ -88,5 +88,5 @@ def sliding(
     run = choose(Request("sliding", x.device, dtype, starts=starts is not None))
     for name, value in (("x", x), ("weight", weight), ("bias", offset), ("state", begin)):
         checks.finite("sliding", name, value)  # a convolution forgets: its state does not answer for what came in
-    y, end = run.sliding(x.to(dtype), weight.to(dtype), offset, begin, starts)
+    y, end = run.sliding(widened(run, x, dtype), weight.to(dtype), offset, begin, starts)
     return checks.narrowed("sliding", y, x.dtype), end

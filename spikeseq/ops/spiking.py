@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import checks
-from .dispatch import Request, choose
+from .dispatch import Request, choose, widened
 from .opaque import opaque
 from .surrogate import Surrogate, atan, integer
 
@@ -39,7 +39,7 @@ def spike(
         raise ValueError("spike: expected a finite threshold, got nan")
     by_channel = membrane.ndim > 0 and threshold.shape in ((), (1,), membrane.shape[-1:])
     run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel))
-    spikes, witness = run.spike(membrane.to(dtype), threshold, surrogate, strict)
+    spikes, witness = run.spike(widened(run, membrane, dtype), threshold, surrogate, strict)
     checks.finite_run("spike", witness, membrane=membrane)
     return spikes.to(membrane.dtype)
 
@@ -85,9 +85,8 @@ def lif(
     run = choose(Request("lif", x.device, dtype, reset=reset, detach_reset=detach_reset, starts=starts is not None,
                          levels=surrogate.levels))  # fmt: skip
     amount = amount.detach() if detach_reset else amount
-    out, end = run.lif(
-        x.to(dtype), decay, threshold, amount, begin, starts, surrogate, reset, strict, output, detach_reset
-    )
+    drive = widened(run, x, dtype)
+    out, end = run.lif(drive, decay, threshold, amount, begin, starts, surrogate, reset, strict, output, detach_reset)
     checks.finite_run("lif", end, x=x, decay=decay, threshold=threshold, rho=amount, state=begin)
     return checks.narrowed("lif", out, x.dtype), end
 
@@ -133,7 +132,18 @@ def prf(
                          complex_state=True, levels=surrogate.levels))  # fmt: skip
     amount = amount.detach() if detach_reset else amount
     out, end = run.prf(
-        x.to(dtype), decay, gain, threshold, amount, begin, starts, surrogate, reset, strict, output, detach_reset
+        widened(run, x, dtype),
+        decay,
+        gain,
+        threshold,
+        amount,
+        begin,
+        starts,
+        surrogate,
+        reset,
+        strict,
+        output,
+        detach_reset,
     )
     checks.finite_run("prf", end, x=x, decay=decay, gain=gain, threshold=threshold, rho=amount, state=begin)
     return checks.narrowed("prf", out, x.dtype), end
@@ -171,7 +181,8 @@ def dsn(
     begin = checks.state_like("dsn", state, (x.shape[0], x.shape[2]), x, dtype)
     starts = checks.start_mask("dsn", starts, x)
     run = choose(Request("dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
-    out, end = run.dsn(x.to(dtype), gate.to(dtype), tau, threshold, begin, starts, surrogate, strict, output)
+    drive, gates = widened(run, x, dtype), widened(run, gate, dtype)
+    out, end = run.dsn(drive, gates, tau, threshold, begin, starts, surrogate, strict, output)
     checks.finite_run("dsn", end, x=x, gate=gate, threshold=threshold, state=begin)
     checks.finite("dsn", "gate", gate)  # infinity opens or shuts a gate for good, and leaves no trace in the state
     return checks.narrowed("dsn", out, x.dtype), end
@@ -211,7 +222,17 @@ def conv_dsn(
     starts = checks.start_mask("conv_dsn", starts, x)
     run = choose(Request("conv_dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
     out, end, history = run.conv_dsn(
-        x.to(dtype), weight.to(dtype), offset, threshold, membrane, past, starts, tau, surrogate, strict, output
+        widened(run, x, dtype),
+        weight.to(dtype),
+        offset,
+        threshold,
+        membrane,
+        past,
+        starts,
+        tau,
+        surrogate,
+        strict,
+        output,
     )
     checks.finite_run("conv_dsn", end, x=x, weight=weight, bias=offset, state=membrane, history=past)
     return checks.narrowed("conv_dsn", out, x.dtype), (end, history)

@@ -71,6 +71,6 @@ def rows_for(x: Tensor, *planes: int) -> Tensor:
     return torch.empty(x.shape[0], *planes, x.shape[2], dtype=torch.float64, device=x.device)
 
 
-def pairs(z: Tensor) -> Tensor:
-    """A complex64 tensor as the kernels read it: one 64-bit integer a number."""
-    return z.view(torch.int64)
+def pairs(z: Tensor | None) -> Tensor | None:
+    """A complex64 tensor as the kernels read it, one 64-bit integer a number; anything else as it is."""
+    return z.view(torch.int64) if z is not None and z.is_complex() else z

@@ -32,11 +32,12 @@ def lif_forward(
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, MEMBRANE: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """One program: BLOCK channels of one row of the batch. `starts` and `checkpoints` may be None."""
+    """One program: BLOCK channels of one row of the batch. `starts`, `out` and `checkpoints` may be None."""
     row, n, inside = place(width, BLOCK)
     stride = tl.cast(width, tl.int64)
     x += row * time * stride + n
-    out += row * time * stride + n
+    if out is not None:
+        out += row * time * stride + n
     if starts is not None:
         starts += row * tl.cdiv(time, TILE)
     if checkpoints is not None:
@@ -62,8 +63,9 @@ def lif_forward(
                 v = v * keep(word, u % TILE)
             membrane = a * v + rows[u].to(tl.float32)
             spikes = fire(membrane, level, inverse, parameter, KIND, STRICT)
-            tl.store(out, (membrane if MEMBRANE else spikes).to(out.dtype.element_ty), mask=inside)
-            out += stride
+            if out is not None:
+                tl.store(out, (membrane if MEMBRANE else spikes).to(out.dtype.element_ty), mask=inside)
+                out += stride
             v = reset(membrane, spikes, amount, RESET)
         rows = ahead
     for t in range(blocks * ROWS, time):
@@ -74,9 +76,10 @@ def lif_forward(
             v = v * keep(tl.load(starts + t // TILE), t % TILE)
         membrane = a * v + tl.load(x, mask=inside, other=0.0).to(tl.float32)
         spikes = fire(membrane, level, inverse, parameter, KIND, STRICT)
-        tl.store(out, (membrane if MEMBRANE else spikes).to(out.dtype.element_ty), mask=inside)
+        if out is not None:
+            tl.store(out, (membrane if MEMBRANE else spikes).to(out.dtype.element_ty), mask=inside)
+            out += stride
         x += stride
-        out += stride
         v = reset(membrane, spikes, amount, RESET)
     tl.store(end + row * stride + n, v, mask=inside)
 
@@ -110,7 +113,8 @@ def lif_tile_back(
         if RESET == "hard":
             back = back * (1.0 - fire(membrane, level, inverse, parameter, KIND, STRICT))
         adjoint = back + h
-        tl.store(grad_x + u * stride, adjoint.to(grad_x.dtype.element_ty), mask=inside)
+        if grad_x is not None:
+            tl.store(grad_x + u * stride, adjoint.to(grad_x.dtype.element_ty), mask=inside)
         entering = point
         if u > 0:
             before = membranes[u - 1]
@@ -130,7 +134,7 @@ def lif_backward(
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, MEMBRANE: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The steps left over, then tiles from last to first.
+    """The steps left over, then tiles from last to first. `grad_x` may be None.
 
     `grad_decay` and `grad_threshold` take one row of double sums for each row of the batch, or are None.
     """
@@ -140,7 +144,8 @@ def lif_backward(
     last = (row * time + time) * stride + n
     x += last
     grad_out += last
-    grad_x += last
+    if grad_x is not None:
+        grad_x += last
     a = tl.load(decay + n, mask=inside, other=0.0)
     level = tl.load(threshold + n, mask=inside, other=1.0)
     inverse = tl.div_rn(1.0, level)
@@ -157,7 +162,8 @@ def lif_backward(
         left = time % TILE - 1 - i
         x -= stride
         grad_out -= stride
-        grad_x -= stride
+        if grad_x is not None:
+            grad_x -= stride
         back, to_decay, to_threshold = lif_tile_back(
             load_rows(x, stride, inside, 1), load_rows(grad_out, stride, inside, 1),
             tl.load(checkpoints + (tiles + left) * stride, mask=inside, other=0.0), word, left, back, a, level, inverse,
@@ -176,7 +182,8 @@ def lif_backward(
         more = inside & (tile > 0)
         x -= TILE * stride
         grad_out -= TILE * stride
-        grad_x -= TILE * stride
+        if grad_x is not None:
+            grad_x -= TILE * stride
         rows_ahead = load_rows(x, stride, more, TILE)
         heard_ahead = load_rows(grad_out, stride, more, TILE)
         point_ahead = tl.load(checkpoints + (tile - 1) * stride, mask=more, other=0.0)

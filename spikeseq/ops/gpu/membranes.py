@@ -11,21 +11,31 @@ from ..surrogate import Surrogate
 from .launch import LIF, PRF, checkpoints_for, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
+from .split import alone, chunks_for, cut, entering, leaving, mirrored
 
 
 class _LIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, decay, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output):
-        out, end = torch.empty_like(x), torch.empty_like(state)
-        checkpoints = checkpoints_for(x, LIF) if any(ctx.needs_input_grad) else None
-        words = LIF.words(starts)
+        ctx.chunks = chunks_for(x, reset, LIF.rows)
+        ctx.options = surrogate, reset, strict, output
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
                      "MEMBRANE": output == "membrane", "TILE": LIF.tile}  # fmt: skip
-        run(lif_forward, x, LIF.forward, x=x, decay=decay, threshold=threshold, rho=rho, state=state, starts=words,
-            out=out, end=end, checkpoints=checkpoints, ROWS=LIF.rows, **ctx.flags)  # fmt: skip
+        rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
+        words, begin = LIF.words(masks), alone(state, ctx.chunks)
+        out, ends = torch.empty_like(rows), torch.empty_like(begin)
+
+        def walk(begin: Tensor, out: Tensor | None, checkpoints: Tensor | None) -> None:
+            run(lif_forward, rows, LIF.forward, x=rows, decay=decay, threshold=threshold, rho=rho, state=begin,
+                starts=words, out=out, end=ends, checkpoints=checkpoints, ROWS=LIF.rows, **ctx.flags)  # fmt: skip
+
+        if ctx.chunks > 1:
+            walk(begin, None, None)
+            begin = entering(state, ends, decay, rows.shape[1], masks)
+        checkpoints = checkpoints_for(rows, LIF) if any(ctx.needs_input_grad) else None
+        walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, threshold, rho, state, starts, words, checkpoints)
-        ctx.options = surrogate, reset, strict, output
-        return out, end
+        return out.view(x.shape), ends[ctx.chunks - 1 :: ctx.chunks]
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
@@ -40,13 +50,25 @@ class _LIF(torch.autograd.Function):
 
             again = scan.differentiate(define, (x, decay, threshold, state), grads)
             return *again[:3], None, again[3], *[None] * 5
-        grad_x, grad_state = torch.empty_like(x), torch.empty_like(state)
-        grad_decay = rows_for(x) if ctx.needs_input_grad[1] else None
-        grad_threshold = rows_for(x) if ctx.needs_input_grad[2] and output == "spikes" else None
-        run(lif_backward, x, LIF.backward, x=x, decay=decay, threshold=threshold, rho=rho, starts=words,
-            checkpoints=checkpoints, grad_out=plain(grads[0]), grad_end=plain(grads[1]), grad_x=grad_x,
-            grad_state=grad_state, grad_decay=grad_decay, grad_threshold=grad_threshold, **ctx.flags)  # fmt: skip
-        return grad_x, total_of(grad_decay), total_of(grad_threshold), None, grad_state, *[None] * 5
+        rows, heard, grad_end = cut(x, ctx.chunks), cut(plain(grads[0]), ctx.chunks), plain(grads[1])
+        back = mirrored(alone(grad_end, ctx.chunks), len(x))
+        grad_x, grad_states = torch.empty_like(rows), torch.empty_like(back)
+
+        def walk(back: Tensor, grad_x: Tensor | None, **sums: Tensor | None) -> None:
+            run(lif_backward, rows, LIF.backward, x=rows, decay=decay, threshold=threshold, rho=rho, starts=words,
+                checkpoints=checkpoints, grad_out=heard, grad_end=back, grad_x=grad_x, grad_state=grad_states,
+                **sums, **ctx.flags)  # fmt: skip
+
+        if ctx.chunks > 1:
+            walk(back, None, grad_decay=None, grad_threshold=None)
+            back = leaving(grad_end, grad_states, decay, rows.shape[1], starts)
+        grad_decay = rows_for(rows) if ctx.needs_input_grad[1] else None
+        grad_threshold = rows_for(rows) if ctx.needs_input_grad[2] and output == "spikes" else None
+        walk(back, grad_x, grad_decay=grad_decay, grad_threshold=grad_threshold)
+        return (
+            grad_x.view(x.shape), total_of(grad_decay), total_of(grad_threshold), None, grad_states[:: ctx.chunks],
+            *[None] * 5,
+        )  # fmt: skip
 
 
 class _PRF(torch.autograd.Function):
@@ -54,19 +76,27 @@ class _PRF(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, decay, gain, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output):
-        wide = output == "states"
-        out = torch.empty_like(x, dtype=torch.complex64 if wide else x.dtype)
-        end = torch.empty_like(state)
-        checkpoints = checkpoints_for(x, PRF, planes=2) if any(ctx.needs_input_grad) else None
-        words = PRF.words(starts)
+        ctx.chunks = chunks_for(x, reset, PRF.rows)
+        ctx.options = surrogate, reset, strict, output
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
                      "OUTPUT": output, "PAIRS": x.is_complex(), "TILE": PRF.tile}  # fmt: skip
-        run(prf_forward, x, PRF.forward, x=pairs(x) if x.is_complex() else x, decay=pairs(decay), gain=gain,
-            threshold=threshold, rho=rho, state=pairs(state), starts=words, out=pairs(out) if wide else out,
-            end=pairs(end), checkpoints=checkpoints, ROWS=PRF.rows, **ctx.flags)  # fmt: skip
+        rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
+        words, begin = PRF.words(masks), alone(state, ctx.chunks)
+        out = torch.empty_like(rows, dtype=torch.complex64 if output == "states" else x.dtype)
+        ends = torch.empty_like(begin)
+
+        def walk(begin: Tensor, out: Tensor | None, checkpoints: Tensor | None) -> None:
+            run(prf_forward, rows, PRF.forward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
+                rho=rho, state=pairs(begin), starts=words, out=pairs(out), end=pairs(ends),
+                checkpoints=checkpoints, ROWS=PRF.rows, **ctx.flags)  # fmt: skip
+
+        if ctx.chunks > 1:
+            walk(begin, None, None)
+            begin = entering(state, ends, decay, rows.shape[1], masks)
+        checkpoints = checkpoints_for(rows, PRF, planes=2) if any(ctx.needs_input_grad) else None
+        walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, words, checkpoints)
-        ctx.options = surrogate, reset, strict, output
-        return out, end
+        return out.view(x.shape), ends[ctx.chunks - 1 :: ctx.chunks]
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
@@ -83,20 +113,27 @@ class _PRF(torch.autograd.Function):
 
             again = scan.differentiate(define, (x, decay, gain, threshold, state), grads)
             return *again[:4], None, again[4], *[None] * 5
-        heard, grad_end = plain(grads[0]), plain(grads[1])
-        grad_x, grad_state = torch.empty_like(x), torch.empty_like(state)
-        grad_decay = rows_for(x, 2) if ctx.needs_input_grad[1] else None
-        grad_gain = rows_for(x) if ctx.needs_input_grad[2] else None
-        grad_threshold = rows_for(x) if ctx.needs_input_grad[3] and output == "spikes" else None
-        run(prf_backward, x, PRF.backward, x=pairs(x) if x.is_complex() else x, decay=pairs(decay), gain=gain,
-            threshold=threshold, rho=rho, starts=words, checkpoints=checkpoints,
-            grad_out=pairs(heard) if output == "states" else heard, grad_end=pairs(grad_end),
-            grad_x=pairs(grad_x) if x.is_complex() else grad_x, grad_state=pairs(grad_state), grad_decay=grad_decay,
-            grad_gain=grad_gain, grad_threshold=grad_threshold, **ctx.flags)  # fmt: skip
+        rows, heard, grad_end = cut(x, ctx.chunks), cut(plain(grads[0]), ctx.chunks), plain(grads[1])
+        back = mirrored(alone(grad_end, ctx.chunks), len(x))
+        grad_x, grad_states = torch.empty_like(rows), torch.empty_like(back)
+
+        def walk(back: Tensor, grad_x: Tensor | None, **sums: Tensor | None) -> None:
+            run(prf_backward, rows, PRF.backward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
+                rho=rho, starts=words, checkpoints=checkpoints, grad_out=pairs(heard), grad_end=pairs(back),
+                grad_x=pairs(grad_x), grad_state=pairs(grad_states),
+                **sums, **ctx.flags)  # fmt: skip
+
+        if ctx.chunks > 1:
+            walk(back, None, grad_decay=None, grad_gain=None, grad_threshold=None)
+            back = leaving(grad_end, grad_states, decay, rows.shape[1], starts)
+        grad_decay = rows_for(rows, 2) if ctx.needs_input_grad[1] else None
+        grad_gain = rows_for(rows) if ctx.needs_input_grad[2] else None
+        grad_threshold = rows_for(rows) if ctx.needs_input_grad[3] and output == "spikes" else None
+        walk(back, grad_x, grad_decay=grad_decay, grad_gain=grad_gain, grad_threshold=grad_threshold)
         turn = total_of(grad_decay)
         return (
-            grad_x, None if turn is None else torch.complex(turn[0], turn[1]), total_of(grad_gain),
-            total_of(grad_threshold), None, grad_state, *[None] * 5,
+            grad_x.view(x.shape), None if turn is None else torch.complex(turn[0], turn[1]), total_of(grad_gain),
+            total_of(grad_threshold), None, grad_states[:: ctx.chunks], *[None] * 5,
         )  # fmt: skip
 
 

@@ -31,7 +31,9 @@ def prf_step(
     if PAIRS:
         im += gain * x_im
     spikes = fire(u, level, inverse, parameter, KIND, STRICT)
-    if OUTPUT == "states":
+    if out is None:
+        pass
+    elif OUTPUT == "states":
         tl.store(out, pair_of(u, im), mask=inside)
     else:
         tl.store(out, (u if OUTPUT == "membrane" else spikes).to(out.dtype.element_ty), mask=inside)
@@ -44,11 +46,12 @@ def prf_forward(
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, OUTPUT: tl.constexpr, PAIRS: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """`decay`, `state` and `end` are complex; `checkpoints` [batch, kept, 2, width] are planar."""
+    """`decay`, `state` and `end` are complex; `checkpoints` [batch, kept, 2, width] are planar. `out` may be None."""
     row, n, inside = place(width, BLOCK)
     stride = tl.cast(width, tl.int64)
     x += row * time * stride + n
-    out += row * time * stride + n
+    if out is not None:
+        out += row * time * stride + n
     if starts is not None:
         starts += row * tl.cdiv(time, TILE)
     if checkpoints is not None:
@@ -79,7 +82,8 @@ def prf_forward(
                 im = im * keep(word, u % TILE)
             re, im = prf_step(rows[u], re, im, a, b, g, level, inverse, amount, parameter, out, inside,
                               KIND, STRICT, RESET, OUTPUT, PAIRS)  # fmt: skip
-            out += stride
+            if out is not None:
+                out += stride
         rows = ahead
     for t in range(blocks * ROWS, time):
         if checkpoints is not None:
@@ -93,7 +97,8 @@ def prf_forward(
         re, im = prf_step(tl.load(x, mask=inside, other=0), re, im, a, b, g, level, inverse, amount, parameter, out,
                           inside, KIND, STRICT, RESET, OUTPUT, PAIRS)  # fmt: skip
         x += stride
-        out += stride
+        if out is not None:
+            out += stride
     tl.store(end + row * stride + n, pair_of(re, im), mask=inside)
 
 
@@ -138,7 +143,9 @@ def prf_tile_back(
             adjoint_im += h_im
         x_re, _ = parts(rows[u], PAIRS)
         to_gain += adjoint_re * x_re
-        if PAIRS:
+        if grad_x is None:
+            pass
+        elif PAIRS:
             tl.store(grad_x + u * stride, pair_of(gain * adjoint_re, gain * adjoint_im), mask=inside)
         else:
             tl.store(grad_x + u * stride, (gain * adjoint_re).to(grad_x.dtype.element_ty), mask=inside)
@@ -167,7 +174,7 @@ def prf_backward(
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, OUTPUT: tl.constexpr, PAIRS: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The steps left over, then tiles from last to first.
+    """The steps left over, then tiles from last to first. `grad_x` may be None.
 
     `grad_decay` [batch, 2, width] (planar), `grad_gain` and `grad_threshold` [batch, width] take double sums, or are
     None.
@@ -178,7 +185,8 @@ def prf_backward(
     last = (row * time + time) * stride + n
     x += last
     grad_out += last
-    grad_x += last
+    if grad_x is not None:
+        grad_x += last
     turn = tl.load(decay + n, mask=inside, other=0)
     a, b = real_of(turn), imag_of(turn)
     g = tl.load(gain + n, mask=inside, other=0.0)
@@ -200,7 +208,8 @@ def prf_backward(
         left = time % TILE - 1 - i
         x -= stride
         grad_out -= stride
-        grad_x -= stride
+        if grad_x is not None:
+            grad_x -= stride
         back_re, back_im, to_a, to_b, to_gain, to_threshold = prf_tile_back(
             load_rows(x, stride, inside, 1), load_rows(grad_out, stride, inside, 1),
             tl.load(checkpoints + (tiles + left) * 2 * stride, mask=inside, other=0.0),
@@ -224,7 +233,8 @@ def prf_backward(
         more = inside & (tile > 0)
         x -= TILE * stride
         grad_out -= TILE * stride
-        grad_x -= TILE * stride
+        if grad_x is not None:
+            grad_x -= TILE * stride
         rows_ahead = load_rows(x, stride, more, TILE)
         heard_ahead = load_rows(grad_out, stride, more, TILE)
         re_ahead = tl.load(checkpoints + (tile - 1) * 2 * stride, mask=more, other=0.0)

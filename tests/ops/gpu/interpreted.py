@@ -9,7 +9,7 @@ import torch
 import spikeseq
 from spikeseq import BackendError, ops
 from spikeseq.ops import dispatch
-from spikeseq.ops.gpu import launch
+from spikeseq.ops.gpu import launch, split
 from tests.ops.gpu import cases
 
 # 67 steps: two blocks of 32 rows forward, four tiles of 16 backward (eight of 8), and steps left over
@@ -37,6 +37,22 @@ def test_other_sizes_without_starts(name: str, size: cases.Size) -> None:
     cases.hold(name, cases.every_case(size, "cpu", False)[name])
 
 
+@pytest.mark.parametrize("name", ["lif none", "prf none", "scan real constant", "scan complex turning"])
+@pytest.mark.parametrize("starts", [False, True])
+def test_time_in_chunks(name: str, starts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long, narrow input is cut along time: the same, but for the rounding of what enters a chunk."""
+    size = (2, 5 * 32, 3)
+    call, given = cases.every_case(size, "cpu", starts)[name]
+    with spikeseq.backend("triton"):
+        wanted = cases.gradients(call, given)
+        monkeypatch.setattr(split, "LEAST", 32)
+        assert split.chunks_for(given[0], "none", 32) == 5
+        assert split.chunks_for(given[0], "soft", 32) == 1
+        found = cases.gradients(call, given)
+    for got, expected in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, expected, rtol=2e-5, atol=2e-5 * (1 + expected.abs().max().item()))
+
+
 def test_bfloat16() -> None:
     cases.hold_narrow(torch.bfloat16, (2, 19, 5), "cpu")
 
@@ -50,6 +66,28 @@ def test_without_gradients(name: str) -> None:
         without = call(*given)
     for a, b in zip(with_grad, without, strict=True):
         assert torch.equal(a, b)
+
+
+def test_narrow_inputs_go_to_the_kernels_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the neuron's laws hold on them: spikes, gradients and state as from the same values in float32."""
+    from spikeseq.ops.gpu import membranes
+
+    read: list[torch.dtype] = []
+    kernels = membranes.run
+    monkeypatch.setattr(membranes, "run", lambda *a, **k: (read.append(k["x"].dtype), kernels(*a, **k)))
+    x = torch.randn(2, 19, 3).bfloat16().requires_grad_()
+    wide = x.detach().float().requires_grad_()
+    with spikeseq.backend("triton"):
+        for values in (x, wide):
+            spikes, end = ops.lif(values, 0.9)
+            (spikes.float().sum() + end.sum()).backward()
+            assert spikes.dtype == values.dtype
+            assert end.dtype == torch.float32
+    assert read == [torch.bfloat16] * 2 + [torch.float32] * 2
+    assert x.grad is not None
+    assert wide.grad is not None
+    # the interpreter cuts a float32 to a bfloat16, a device rounds it
+    torch.testing.assert_close(x.grad.float(), wide.grad, rtol=2**-7, atol=0)
 
 
 def test_double_backward() -> None:

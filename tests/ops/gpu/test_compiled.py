@@ -26,6 +26,7 @@ from triton.runtime.jit import JITFunction  # noqa: E402
 
 from spikeseq import ops  # noqa: E402
 from spikeseq.ops import gpu  # noqa: E402
+from spikeseq.ops.gpu import split  # noqa: E402
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float64: "*fp64", torch.int32: "*i32",
          torch.int64: "*i64"}  # fmt: skip
@@ -62,9 +63,9 @@ def resources(kernel: Any, folder: Path) -> dict[str, int]:
     return {name: int(found[name]) for name in ("REG", "STACK", "LOCAL")}
 
 
-def tensors(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+def tensors(dtype: torch.dtype = torch.float32, time: int = 20) -> dict[str, Tensor]:
     vector, state = torch.ones(WIDTH), torch.zeros(2, WIDTH)
-    x = torch.zeros(2, 20, WIDTH, dtype=dtype)
+    x = torch.zeros(2, time, WIDTH, dtype=dtype)
     return {"x": x, "vector": vector, "state": state, "turning": torch.complex(vector, vector), "z": state + 0j,
             "pairs": x + 0j, "weight": torch.ones(WIDTH, 4), "history": torch.zeros(2, 3, WIDTH)}  # fmt: skip
 
@@ -81,6 +82,14 @@ CALLS: dict[str, tuple[Call, tuple[str, ...]]] = {
     ),
     "prf": (
         lambda x, a, g, v, z: gpu.prf(x, a, g, v, v, z, *NEURON),
+        ("x", "turning", "vector", "vector", "z"),
+    ),
+    "lif in chunks": (
+        lambda x, a, v, s: gpu.lif(x, a, v, v, s, None, ops.atan(), "none", False, "spikes", True),
+        ("x", "vector", "vector", "state"),
+    ),
+    "prf in chunks": (
+        lambda x, a, g, v, z: gpu.prf(x, a, g, v, v, z, None, ops.atan(), "none", False, "spikes", True),
         ("x", "turning", "vector", "vector", "z"),
     ),
     "complex scan": (lambda x, a, z: gpu.linear_scan(x, a, z, None), ("pairs", "turning", "z")),
@@ -101,11 +110,14 @@ def test_no_spills(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
     monkeypatch.setattr(JITFunction, "run", record)
     call, names = CALLS[name]
-    given = tensors(torch.bfloat16 if name.endswith("bfloat16") else torch.float32)
+    chunks = name.endswith("in chunks")
+    time = split.GAIN * split.LEAST if chunks else 20
+    given = tensors(torch.bfloat16 if name.endswith("bfloat16") else torch.float32, time)
     out, *_ = call(*(given[n].clone().requires_grad_() for n in names))
     out.backward(torch.zeros_like(out))
     monkeypatch.undo()
-    assert [kernel.__name__.rpartition("_")[2] for kernel, _ in launches] == ["forward", "backward"]
+    passes = [kernel.__name__.rpartition("_")[2] for kernel, _ in launches]
+    assert passes == [way for way in ("forward", "backward") for _ in range(1 + chunks)]
     for kernel, arguments in launches:
         used = resources(compiled(kernel, arguments), tmp_path)
         print(f"{name}: {kernel.__name__} takes {used['REG']} registers")  # pytest -s

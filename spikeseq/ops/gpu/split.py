@@ -1,0 +1,77 @@
+"""Long, narrow inputs: time in chunks that run side by side, for recurrences without a reset.
+
+A batch of few rows and channels leaves most of the device idle, since a program walks along the whole of time. There
+the chunks of a sequence are rows of a larger batch. A first pass finds where each chunk would end if it began at zero,
+a short scan over the chunks what truly enters each, and the second pass is the usual one. The backward pass does the
+same from the end. A neuron that resets cannot be cut so: its state depends on every spike before.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FILL = 32768  # batch * width from which one walk along time keeps enough loads in flight
+LEAST = 256  # steps of a chunk
+GAIN = 4  # chunks from which the first pass, half as costly as the second, pays
+
+
+def chunks_for(x: Tensor, reset: str, tile: int) -> int:
+    """Into how many chunks to cut `x` [batch, time, width]: equal ones of whole tiles, so none of it is copied."""
+    batch, time, width = x.shape
+    if reset != "none":
+        return 1
+    most = min(FILL // (batch * width), time // LEAST)
+    fitting = [chunks for chunks in range(GAIN, most + 1) if time % (chunks * tile) == 0]
+    return max(fitting, default=1)
+
+
+def cut(x: Tensor, chunks: int) -> Tensor:
+    """[batch, time, ...] -> [batch * chunks, time / chunks, ...], the same memory."""
+    return x.reshape(x.shape[0] * chunks, x.shape[1] // chunks, *x.shape[2:])
+
+
+def alone(state: Tensor, chunks: int) -> Tensor:
+    """States of the first pass: `state` [batch, width] enters each row's first chunk, nothing the others."""
+    rows = torch.zeros(state.shape[0], chunks, state.shape[1], dtype=state.dtype, device=state.device)
+    rows[:, 0] = state
+    return rows.flatten(0, 1)
+
+
+def entering(first: Tensor, ends: Tensor, decay: Tensor, steps: int, starts: Tensor | None) -> Tensor:
+    """What enters each chunk, [batch * chunks, width], from where the chunks end in the first pass.
+
+        E_c = ends_c + keep_c * decay^steps * E_{c-1},   keep_c = 0 where an episode starts within the chunk
+
+    by doubling over the chunks. first: what enters the first, [batch, width]; starts [batch * chunks, steps].
+    """
+    batch = first.shape[0]
+    true = ends.view(batch, -1, ends.shape[1]).clone()
+    # the power in double: a long rotation in float32 would be off by its whole rounding error times its length
+    power = decay.to(torch.complex128 if decay.is_complex() else torch.float64).pow(steps).to(decay.dtype)
+    factor = power.expand_as(true).clone()
+    if starts is not None:
+        factor *= ~starts.any(1).view(batch, -1, 1)
+    reach = 1
+    while reach < true.shape[1]:
+        carried = true[:, reach:] + factor[:, reach:] * true[:, :-reach]
+        grown = factor[:, reach:] * factor[:, :-reach]
+        true[:, reach:], factor[:, reach:] = carried, grown
+        reach *= 2
+    return torch.cat((first.unsqueeze(1), true[:, :-1]), 1).flatten(0, 1)
+
+
+def leaving(last: Tensor, begins: Tensor, decay: Tensor, steps: int, starts: Tensor | None) -> Tensor:
+    """`entering` for gradients, which come from the end: what comes back into each chunk, [batch * chunks, width].
+
+    last: the gradient of the end state, [batch, width]; begins: gradients of the chunks' first states in the first
+    pass; starts [batch, time].
+    """
+    batch = last.shape[0]
+    masks = None if starts is None else mirrored(cut(starts, len(begins) // batch), batch)
+    return mirrored(entering(last, mirrored(begins, batch), decay.conj(), steps, masks), batch)
+
+
+def mirrored(rows: Tensor, batch: int) -> Tensor:
+    """Rows of chunks, [batch * chunks, ...], in the opposite order within each sequence."""
+    return rows.unflatten(0, (batch, -1)).flip(1).flatten(0, 1)
