@@ -42,7 +42,7 @@ class SpikeAttention(nn.Module):
         if values.shape not in ((), (heads,)) or not bool(((values > 0) & (values <= 1)).all()):
             raise ValueError(f"decay: expected one number or {heads} (one a head), each in (0, 1], got {decay}")
         self.width, self.heads, self.scale, self.bidirectional = width, heads, scale, bidirectional
-        self.register_buffer("decay", values.double().expand(heads).clone(), persistent=False)
+        self.register_buffer("decay", values.float().expand(heads).clone(), persistent=False)
 
     def initial_state(self, batch: int) -> Tensor:
         """An empty memory, in float32 or the module's wider dtype."""

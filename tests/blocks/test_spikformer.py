@@ -38,7 +38,7 @@ def by_definition(q: Tensor, k: Tensor, v: Tensor, layer: SpikeAttention, starts
         of_head = slice(h * size, (h + 1) * size)
         for t in range(q.shape[1]):
             for j in range(q.shape[1] if layer.bidirectional else t + 1):
-                weight = layer.scale * layer.decay[h] ** abs(t - j) * (episode[:, t] == episode[:, j])
+                weight = layer.scale * float(layer.decay[h]) ** abs(t - j) * (episode[:, t] == episode[:, j])
                 score = (q[:, t, of_head] * k[:, j, of_head]).sum(-1)
                 out[:, t, of_head] += (weight * score)[:, None] * v[:, j, of_head]
     return out
