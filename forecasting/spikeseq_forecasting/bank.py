@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class ConvolutionBank(nn.Module):
     """Firing rates of spiking neurons behind fixed convolutions: series [batch, time, channels] -> [batch, features].
 
         z[t]    = sum over channels of sign_c * v_c[t]             v: the series, or its first differences
-        u_k[t]  = sum_i w_k[i] z[t + (i - 4) d]                    the 84 kernels of length 9 with weights -1 and three 2
+        u_k[t]  = sum_i w_k[i] z[t + (i - 4) d]                    84 kernels of length 9: weights -1, and three 2
         rate    = mean over valid steps of H(u_k[t] - threshold)
 
     for dilations d from 1 to an eighth of the length, several thresholds each, taken as quantiles of u over training
@@ -105,15 +106,11 @@ class ConvolutionBank(nn.Module):
 
     def _membranes(self, view: Tensor, signs: Tensor, dilation: int) -> Tensor:
         """u: [batch, time, 84]. Sums in one fixed order, so that no backend's convolution can round them otherwise."""
-        z, reach = view[..., 0] * signs[0], dilation * (LENGTH // 2)
-        for channel in signs.nonzero().flatten().tolist():
-            if channel:
-                z = z + view[..., channel] * signs[channel]
+        reach = dilation * (LENGTH // 2)
+        z = reduce(torch.add, [view[..., c] * signs[c] for c in signs.nonzero().flatten().tolist()])
         time, z = z.shape[1], F.pad(z, (reach, reach))
         shifted = [z[:, i * dilation : i * dilation + time] for i in range(LENGTH)]
-        total = shifted[0]
-        for part in shifted[1:]:
-            total = total + part
+        total = reduce(torch.add, shifted)
         stacked = torch.stack(shifted, -1)
         first, second, third = (stacked[..., taps] for taps in self.taps)
         return (first + second + third).mul_(3.0).sub_(total[..., None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class SpikingClassifier(BaseClassifier):
     (20, 2)
     """
 
-    _tags = {
+    _tags: ClassVar[dict[str, Any]] = {
         "authors": ["spikeseq developers"],
         "python_dependencies": ["torch", "lightning"],
         "X_inner_mtype": ["df-list", "numpy3D"],

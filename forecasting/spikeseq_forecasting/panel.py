@@ -38,8 +38,8 @@ def read_panel(
     channels, infinite values and for an instance without any observed value, with its position.
     """
     series = _arrays(X)
-    channels = channels or series[0].shape[1]
-    ready = [_checked(i, one, channels) for i, one in enumerate(series)]
+    expected = series[0].shape[1] if channels is None else channels
+    ready = [_checked(i, one, expected) for i, one in enumerate(series)]
     values = [torch.from_numpy((_filled(one, centre) - centre).astype(np.float32)) for one in ready]
     observed = [torch.from_numpy(~np.isnan(one)) for one in ready]
     lengths = torch.tensor([len(one) for one in ready])
@@ -63,7 +63,7 @@ def _arrays(X: np.ndarray | Sequence[pd.DataFrame]) -> list[np.ndarray]:
 def _checked(i: int, series: np.ndarray, channels: int) -> np.ndarray:
     """The series up to its last observed step."""
     if series.shape[1] != channels:
-        raise ValueError(f"X: expected {channels} channels, as in fit, got {series.shape[1]} in instance {i}")
+        raise ValueError(f"X: expected {channels} channels in each instance, got {series.shape[1]} in instance {i}")
     if np.isinf(series).any():
         raise ValueError(f"X: expected finite or missing (NaN) values, got an infinite one in instance {i}")
     steps = np.flatnonzero(~np.isnan(series).all(1))

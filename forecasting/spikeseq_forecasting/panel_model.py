@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -71,22 +72,22 @@ class PanelModel(nn.Module):
     @torch.no_grad()
     def firing_rates(self, X: Any) -> dict[str, float]:
         """Spikes a neuron and step on the panel: of the bank, and of the trunk's layers where there is a trunk."""
-        panel, found = self.read(X), {}
-        found["bank"] = float(self.rates(panel).mean())
+        panel = self.read(X)
+        found = {"bank": float(self.rates(panel).mean())}
         if self.trunk is not None:
             lengths = self.trunk.lengths(panel.lengths)
 
-            def note(name: str, spikes: Tensor) -> None:
-                found[name] = float(spikes[Padding(lengths, spikes.shape[1]).mask].mean())
+            def note(name: str) -> Callable[..., None]:
+                def hook(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+                    spikes = output[0] if isinstance(output, tuple) else output
+                    found[name] = float(spikes[Padding(lengths, spikes.shape[1]).mask].mean())
+
+                return hook
 
             with ExitStack() as hooks:
                 for name, layer in self.trunk.named_modules():
-                    if isinstance(layer, Neuron):
-                        hook = layer.register_forward_hook(lambda _m, _i, out, name=name: note(name, out[0]))
-                        hooks.callback(hook.remove)
-                    elif isinstance(layer, SpatialNeuron):
-                        hook = layer.register_forward_hook(lambda _m, _i, out, name=name: note(name, out))
-                        hooks.callback(hook.remove)
+                    if isinstance(layer, (Neuron, SpatialNeuron)):
+                        hooks.callback(layer.register_forward_hook(note(name)).remove)
                 self.trunk(self.trunk_inputs(panel), panel.lengths)
         return found
 
@@ -118,6 +119,8 @@ def fit_panel_model(
     left-out predictions, which are honest, set the temperature, and are the offset on which the trunk is trained.
     """
     resolve_device(device)
+    if not 0 < validation_fraction < 1:
+        raise ValueError(f"validation_fraction: expected a share between 0 and 1, got {validation_fraction}")
     with seeded(random_state) as seed:
         centre = channel_means(X)
         panel = read_panel(X, centre=centre)
@@ -161,7 +164,7 @@ def _fit_readout(model: PanelModel, rates: Tensor, y: Tensor, weight: Tensor, cl
     left_out = torch.from_numpy(ridge.cv_results_[..., np.flatnonzero(ridge.alpha_ == ALPHAS)[0]]).view_as(target)
     temperature = 1.0 if classes is None else _temperature(left_out, y, weight, classes)
     coefficients = torch.from_numpy(ridge.coef_).view(target.shape[1], -1) / deviation
-    model.readout = nn.Linear(*coefficients.T.shape, dtype=torch.float64).requires_grad_(False)
+    model.readout = nn.Linear(coefficients.shape[1], coefficients.shape[0], dtype=torch.float64).requires_grad_(False)
     model.readout.weight.copy_(temperature * coefficients)
     model.readout.bias.copy_(temperature * (torch.as_tensor(ridge.intercept_) - coefficients @ mean))
     return temperature * left_out
@@ -178,12 +181,12 @@ def _temperature(scores: Tensor, y: Tensor, weight: Tensor, classes: int) -> flo
     return math.exp(minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded").x)
 
 
-def _split(y: Tensor, classes: int | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _split(y: Tensor, classes: int | None, fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Positions to train on and to validate on; each class has its share where there are enough of each."""
     size = max(1, round(fraction * len(y)))
     even = classes is not None and bool((torch.bincount(y) > 1).all()) and min(size, len(y) - size) >= classes
-    train, val = train_test_split(np.arange(len(y)), test_size=size, random_state=seed, stratify=y if even else None)
-    return train, val
+    train, val = train_test_split(range(len(y)), test_size=size, random_state=seed, stratify=y if even else None)
+    return list(train), list(val)
 
 
 def _deviation(x: Tensor) -> Tensor:
