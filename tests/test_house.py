@@ -34,7 +34,6 @@ ROOMS = {
         "events",
         "tasks",
         "training",
-        "generation",
         "callbacks",
     },
     "demo": {

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler
 
 from .chunks import Chunk, Chunks, Text
-from .files import require
+from .files import cache_folder, require
 from .vocabulary import Bytes, Vocabulary, Words, read_vocabulary
 
 SPLITS = ("train", "val", "test")
@@ -25,11 +25,11 @@ Paths = str | Path | Sequence[str | Path]
 class Language(LightningDataModule):
     """Texts as chunks of `batch_size` parallel streams, `length` tokens each, in order; see `Chunks`.
 
-    Where the text lies, one of three: data_dir, a folder in the WikiText layout; `train`, `val` and `test`, a file or
-    several each; `text`, a file or several, each cut by `shares` at the end of a line. level: "bytes" or "words"
-    (`Bytes`, `Words`; `min_count` is `Words.of`'s). A file is one document, unless `separator` is given, a regular
-    expression for the beginning of a document, such as "^ = [^=]" for WikiText's articles. vocabulary: a file of an
-    earlier run, instead of the words of this training text.
+    Where the text lies, one of three: data_dir, a folder in the WikiText layout (by default in the platform's cache);
+    `train`, `val` and `test`, a file or several each; `text`, a file or several, each cut by `shares` at the end of a
+    line. level: "bytes" or "words" (`Bytes`, `Words`; `min_count` is `Words.of`'s). A file is one document, unless
+    `separator` is given, a regular expression for the beginning of a document, such as "^ = [^=].*[^=] = $" for
+    WikiText's articles. vocabulary: a file of an earlier run, instead of the words of this training text.
 
     Validation and test texts are read whole, in `eval_streams` streams: 1 scores every token with all of its document
     before it, more are for neurons of a fixed length, and then equal to `batch_size`.
@@ -55,8 +55,8 @@ class Language(LightningDataModule):
         eval_streams: int = 1,
     ) -> None:
         super().__init__()
-        ways = [data_dir is not None, all(path is not None for path in (train, val, test)), text is not None]
-        if ways.count(True) != 1:
+        absent = (train is None) + (val is None) + (test is None)
+        if absent in (1, 2) or (data_dir is not None) + (absent == 0) + (text is not None) > 1:
             raise ValueError(
                 "Language: expected one of data_dir (WikiText layout), train with val and test, or text, got "
                 f"data_dir={data_dir}, train={train}, val={val}, test={test}, text={text}"
@@ -74,7 +74,7 @@ class Language(LightningDataModule):
             self.separator = None if separator is None else re.compile(separator.encode(), re.MULTILINE)
         except re.error as error:
             raise ValueError(f"Language: separator {separator!r} is no regular expression: {error}") from error
-        self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
+        self.data_dir = cache_folder("wikitext") if data_dir is None else Path(data_dir).expanduser()
         self.files = [_paths(name, paths) for name, paths in zip(SPLITS, (train, val, test), strict=True)]
         self.text = _paths("text", text)
         self.shares = shares
@@ -138,9 +138,7 @@ class Language(LightningDataModule):
                         raise ValueError(f"{path}: expected enough lines for shares {self.shares}, got no {name} text")
                     parts[name].append((str(path), part))
             return parts
-        files = self.files
-        if self.data_dir is not None:
-            files = [[path] for path in require(self.data_dir, WIKITEXT, LAYOUT, SOURCE)]
+        files = self.files if any(self.files) else [[p] for p in require(self.data_dir, WIKITEXT, LAYOUT, SOURCE)]
         return {
             name: [(str(path), _content(name, path)) for path in paths]
             for name, paths in zip(SPLITS, files, strict=True)

@@ -223,7 +223,6 @@ def test_bad_files_are_named(folder, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "expected one of data_dir"),
         ({"text": "a", "data_dir": "b"}, "expected one of data_dir"),
         ({"train": "a", "val": "b"}, "expected one of data_dir"),
         ({"text": []}, "expected at least one file for text"),
