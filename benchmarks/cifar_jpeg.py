@@ -36,9 +36,7 @@ def convert(archive: Path, folder: Path) -> None:
     rng = np.random.default_rng(0)
     for split, names in (("train", BINARY[:5]), ("test", BINARY[5:])):
         if len(records[split]) != RECORDS * len(names):
-            raise ValueError(
-                f"{archive}: expected {RECORDS * len(names)} {split} images, found {len(records[split])}"
-            )
+            raise ValueError(f"{archive}: expected {RECORDS * len(names)} {split} images, found {len(records[split])}")
         whole = np.stack(records[split])[rng.permutation(RECORDS * len(names))]
         for name, batch in zip(names, whole.reshape(len(names), RECORDS, 1 + PIXELS), strict=True):
             batch.tofile(folder / name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
 from torch import Tensor
 
 
@@ -24,6 +24,33 @@ class EpochLines(Callback):
         metrics = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
         seconds = time.monotonic() - self._began
         print(f"epoch {trainer.current_epoch + 1}{of}  {metrics}  {seconds:.0f} s in all", flush=True)
+
+
+class RunNotes(Callback):
+    """Says what Lightning does not: where an interrupted run can go on, and that a resumed one had nothing left."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self._trained = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self._trained = True
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        if not self._trained and trainer.is_global_zero:
+            epochs = trainer.current_epoch
+            print(f"nothing to train: the checkpoint has all {epochs} epochs; for more: --trainer.max_epochs N")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            last = next((path for name, path in kept_checkpoints(trainer) if name == "last"), None)
+            print(f"interrupted; go on with --ckpt_path {last}" if last else "interrupted; no checkpoint yet")
+
+
+def kept_checkpoints(trainer: Trainer) -> list[tuple[str, str]]:
+    """("best" or "last", path) of what the run has kept."""
+    callbacks = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.best_model_path]
+    # the callback that watches no score keeps the last one
+    return [("best" if callback.monitor else "last", callback.best_model_path) for callback in callbacks]
 
 
 class PredictionFile(BasePredictionWriter):

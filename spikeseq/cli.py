@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 try:
@@ -16,10 +15,21 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("training needs Lightning: pip install 'spikeseq[train]'") from error
 
-from .callbacks import EpochLines, PredictionFile
+from .callbacks import EpochLines, PredictionFile, RunNotes, kept_checkpoints
 from .energy import audit, energy
-from .training import Training
+from .tasks.cifar import CIFAR10
+from .tasks.digits import Digits
+from .tasks.language import Language
+from .tasks.listops import ListOps
+from .tasks.mnist import SequentialMNIST
+from .tasks.nmnist import NMNIST
+from .tasks.pathfinder import Pathfinder, PathX
+from .tasks.retrieval import Retrieval
+from .tasks.text import Text
+from .training import Training, read_checkpoint
 
+# `--data` takes the bare names of classes that are imported.
+TASKS = (CIFAR10, Digits, Language, ListOps, NMNIST, Pathfinder, PathX, Retrieval, SequentialMNIST, Text)
 LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": "spikeseq"}}
 
 
@@ -75,6 +85,9 @@ class RunCLI(LightningCLI):
             }
         )
 
+    def _parse_ckpt_path(self) -> None:
+        """Lightning's looks for settings in the checkpoint; ours are in the config.yaml of its run."""
+
     def before_instantiate_classes(self) -> None:
         """Weights must come from a file: without one Lightning would score the network it has just initialised."""
         if self.subcommand is None:
@@ -93,15 +106,27 @@ class RunCLI(LightningCLI):
         except (TypeError, ValueError) as error:
             self.parser.error(f"{type(error).__name__}: {error}", error)
 
+    def _look_before_running(self) -> None:
+        """Data and checkpoint are read before any work is done; what is wrong with them is one line."""
+        path = self._get(self.config, "ckpt_path")
+        try:
+            if isinstance(self.datamodule, TASKS):
+                self.datamodule.setup()
+            if path is not None:
+                read_checkpoint(path, self.model)
+        except ValueError as error:
+            self.parser.error(str(error), error)
+
+    before_fit = before_validate = before_test = before_predict = _look_before_running
+
     def after_fit(self) -> None:
-        for callback in self.trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
-                # the callback that watches no score keeps the last one
-                print(f"{'best' if callback.monitor else 'last'} checkpoint  {callback.best_model_path}")
+        if self.trainer.is_global_zero:
+            for name, path in kept_checkpoints(self.trainer):
+                print(f"{name} checkpoint  {path}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
-        callbacks: list[Callback] = []
+        callbacks: list[Callback] = [RunNotes()] if self.subcommand == "fit" else []
         if self.subcommand == "predict":
             callbacks.append(PredictionFile())
         if config["logger"] is not False and self.subcommand == "fit":
@@ -128,7 +153,10 @@ def load_checkpoint(cli: RunCLI) -> dict[str, Any]:
     path = Path(cli.config["ckpt_path"])
     if not path.is_file():
         raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, found nothing at {path}")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        checkpoint = read_checkpoint(path, cli.model)
+    except ValueError as error:
+        cli.parser.error(str(error), error)
     cli.model.load_state_dict(checkpoint["state_dict"])
     return checkpoint
 

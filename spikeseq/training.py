@@ -1,8 +1,10 @@
 """Training with Lightning: parameter groups, schedule, checkpoints; and the classification of sequences."""
 
 import math
+import pickle
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 try:
@@ -124,9 +126,28 @@ class SequenceTask(Training):
                 on_epoch=True,
                 prog_bar=name == "accuracy",
                 batch_size=len(y),
-                sync_dist=not training,
+                sync_dist=True,
             )
         return loss
+
+
+def read_checkpoint(path: str | Path, task: nn.Module) -> dict[str, Any]:
+    """A checkpoint of `task`, on the CPU. Raises ValueError, naming the file, if it is broken or another model's."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        found = {name: list(value.shape) for name, value in checkpoint["state_dict"].items()}
+    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: expected a whole checkpoint, got {type(error).__name__}: {error}") from error
+    expected = {name: list(value.shape) for name, value in task.state_dict().items()}
+    differ = [name for name in expected | found if expected.get(name) != found.get(name)]
+    if differ:
+        first = differ[0]
+        raise ValueError(
+            f"{path}: expected a checkpoint of this model, got another one's: {len(differ)} of {len(expected)} tensors "
+            f"differ, such as {first}: expected {expected.get(first, 'none')}, got {found.get(first, 'none')} "
+            "(the settings it was trained with are in the config.yaml of its run)"
+        )
+    return checkpoint
 
 
 def parameter_groups(model: nn.Module, lr: float, neuron_lr: float, weight_decay: float) -> list[dict[str, Any]]:

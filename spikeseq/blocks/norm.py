@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from .padding import Padding, as_padding
 
@@ -16,15 +16,42 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     With `lengths` only valid steps count and, in training mode, padded outputs are zeros; without them this is
     `nn.BatchNorm1d` on [batch * time, width]. In eval mode the running statistics make it a fixed affine map, which
     `step` streams. x: [batch, time, width]. State dict as in `nn.BatchNorm1d`.
+
+    Where training runs in several processes (DDP), the statistics are those of all their steps together, so that n
+    processes with a batch of b train as one with a batch of n * b. torch's SyncBatchNorm knows no padding and no CPU.
     """
 
     def forward(self, input: Tensor, lengths: Tensor | Padding | None = None) -> Tensor:
         flat = input.flatten(0, 1)
         padding = as_padding(lengths, input.shape[0], input.shape[1])
         if padding is None or not self.training:
-            return super().forward(flat).view_as(input)
-        valid = super().forward(flat.index_select(0, padding.valid))
+            return self._normalise(flat).view_as(input)
+        valid = self._normalise(flat.index_select(0, padding.valid))
         return valid.new_zeros(flat.shape).index_copy(0, padding.valid, valid).view_as(input)
+
+    def _normalise(self, flat: Tensor) -> Tensor:
+        """[n, width]"""
+        if self.training and distributed.is_available() and distributed.is_initialized():
+            return self._across_processes(flat)
+        return super().forward(flat)
+
+    def _across_processes(self, flat: Tensor) -> Tensor:
+        from torch.distributed.nn.functional import all_reduce  # has a gradient, unlike torch.distributed's
+
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        wide = flat.to(torch.promote_types(flat.dtype, torch.float32))
+        count = all_reduce(wide.new_tensor(len(wide)))
+        mean = all_reduce(wide.sum(0)) / count
+        centred = wide - mean
+        var = all_reduce(centred.square().sum(0)) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((var * count / (count - 1)).to(self.running_var.dtype), self.momentum)
+        return torch.addcmul(self.bias, centred * torch.rsqrt(var + self.eps), self.weight).to(flat.dtype)
 
     def step(self, x_t: Tensor) -> Tensor:
         """One step [batch, width] by running statistics; raises RuntimeError in training mode."""

@@ -47,7 +47,7 @@ def kept(path: Path, make: Callable[[], Arrays]) -> Arrays:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_suffix(f".{os.getpid()}.npz")  # a run killed while writing leaves no half file
-        np.savez_compressed(staged, **make())
+        np.savez_compressed(staged, allow_pickle=False, **make())
         staged.replace(path)
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -93,7 +93,7 @@ def _in_parallel(calls: list[partial[Arrays]]) -> list[Arrays]:
     """In as many processes as there are cores, where that pays; what comes out does not depend on their number."""
     from joblib import Parallel, delayed
 
-    return Parallel(n_jobs=-1 if len(calls) > FEW else 1)(delayed(call)() for call in calls)
+    return list(Parallel(n_jobs=-1 if len(calls) > FEW else 1)(delayed(call)() for call in calls))  # type: ignore
 
 
 def metadata_files(folder: Path) -> list[Path]:

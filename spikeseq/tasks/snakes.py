@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 SEEDS, TURNS = 32, 16  # candidates for a first and for a next paddle
 RESTARTS = 5  # of a distractor, before the image does without it

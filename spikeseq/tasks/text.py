@@ -96,7 +96,8 @@ def read_reviews(folder: Path, table: NDArray[np.uint8], longest: int) -> TokenS
         return {key: getattr(reviews, key).numpy() for key in ("tokens", "offsets", "labels")}
 
     file = kept(cache_folder("text") / f"{name}.npz", make)
-    return TokenSequences(*(torch.from_numpy(file[key]) for key in ("tokens", "offsets", "labels")))
+    tokens, offsets, labels = (torch.from_numpy(file[key]) for key in ("tokens", "offsets", "labels"))
+    return TokenSequences(tokens, offsets, labels)
 
 
 def _reviews(folder: Path, ratings: range) -> list[Path]:

@@ -29,8 +29,8 @@ def folder(tmp_path: Path, batches) -> Path:
     return tmp_path
 
 
-def load(folder: Path, **options: str):
-    data = CIFAR10(folder, validation=10, batch_size=5, **options)
+def load(folder: Path, reading: str = "grey"):
+    data = CIFAR10(folder, reading, validation=10, batch_size=5)
     data.setup()
     assert data.splits is not None
     return data.splits
