@@ -25,7 +25,7 @@ class SpikeAttention(nn.Module):
     Sources: spiking self-attention, arXiv 2209.15425, eq. 4-7; decays as in arXiv 2307.08621.
     """
 
-    decay: Tensor
+    leak: Tensor
 
     def __init__(
         self,
@@ -42,12 +42,18 @@ class SpikeAttention(nn.Module):
         if values.shape not in ((), (heads,)) or not bool(((values > 0) & (values <= 1)).all()):
             raise ValueError(f"decay: expected one number or {heads} (one a head), each in (0, 1], got {decay}")
         self.width, self.heads, self.scale, self.bidirectional = width, heads, scale, bidirectional
-        self.register_buffer("decay", values.float().expand(heads).clone(), persistent=False)
+        # 1 - decay, which keeps its digits in narrow dtypes, where a decay near 1 would become 1
+        self.register_buffer("leak", (1 - values.double()).float().expand(heads).clone(), persistent=False)
+
+    @property
+    def decay(self) -> Tensor:
+        """[heads], in float32 or wider."""
+        return 1 - self.leak.to(torch.promote_types(self.leak.dtype, torch.float32))
 
     def initial_state(self, batch: int) -> Tensor:
-        """An empty memory, in float32 or the module's wider dtype."""
+        """An empty memory, in float32."""
         size = self.width // self.heads
-        return torch.zeros(batch, self.heads, size, size, device=self.decay.device)
+        return torch.zeros(batch, self.heads, size, size, device=self.leak.device)
 
     def forward(
         self,

@@ -51,7 +51,7 @@ class Spikformer(Block):
     The residual stream is a membrane, in floats; norms follow their Linear and fold into it, but for the one of A.
     heads, decay, scale: `SpikeAttention`'s. bidirectional: attention over all steps of an episode, for images and
     other whole sequences; such a block has no step and takes and gives no state. `state` is the tuple of the five
-    neurons' states with the attention's memory in the middle.
+    neurons' states, in the order of the equations, and the attention's memory after the second.
     Sources: Spikformer (arXiv 2209.15425), with the membrane shortcut of the Spike-driven Transformer (2307.01694).
     """
 

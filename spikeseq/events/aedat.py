@@ -20,7 +20,7 @@ def read_aedat2(path: str | Path) -> Recording:
 
     Address bits: 0 OFF rather than ON, 1-7 the column from the right, 8-14 the row from the bottom; events with a
     higher bit (special ones) are left out. ValueError, naming the file, for another version or sensor, a truncated
-    file, events out of order. Source: Li et al., "CIFAR10-DVS", 2017, with its dat2mat.m.
+    file, events out of order. Source: the DVS128 of jAER; Li et al., "CIFAR10-DVS", 2017.
     """
     path = Path(path)
     header, body = _parts(path, b"#!AER-DAT2.0")

@@ -50,7 +50,7 @@ def test_linear_time_form_is_the_quadratic_definition(
     shape: tuple[int, int], seed: int, both: bool, decay: tuple[float, ...] | None, chunk: int
 ) -> None:
     torch.manual_seed(seed)
-    layer = SpikeAttention(4, 2, decay, 0.5, both)
+    layer = SpikeAttention(4, 2, decay, 0.5, both).double()
     q, k, v = torch.randint(0, 3, (3, *shape, 4)).double()
     starts = random_starts(shape)
     with pytest.MonkeyPatch.context() as patch:
@@ -63,6 +63,13 @@ def test_linear_time_form_is_the_quadratic_definition(
         second, end = layer(q[:, cut:], k[:, cut:], v[:, cut:], middle, starts[:, cut:])
         torch.testing.assert_close(torch.cat((first, second), 1), a)
         torch.testing.assert_close(end, memory)
+
+
+def test_long_memories_stay_long_in_narrow_dtypes() -> None:
+    layer = SpikeAttention(8, 8)
+    expected = [1 - 2.0 ** -(3 + h) for h in range(8)]
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        assert layer.to(dtype).decay.tolist() == expected
 
 
 def test_plain_sums_of_spikes_are_exact_integers() -> None:
