@@ -1,7 +1,7 @@
 """`python -m spikeseq generate`: text from a language model's checkpoint, token by token."""
 
 import sys
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,15 @@ def generate_command(arguments: list[str]) -> None:
     """Print the prompt and what the model goes on with, each token as it comes."""
     config = (cli := GenerateCLI(arguments)).config
     checkpoint = load_checkpoint(cli)
-    given = config["vocabulary"]
-    file = find_vocabulary(Path(config["ckpt_path"])) if given is None else Path(given).expanduser()
-    vocabulary = trained_vocabulary(file, checkpoint)
-    text = config["prompt"].encode()
-    prompt = torch.tensor([vocabulary.start, *vocabulary.encode(text, "prompt")])
+    file = config["vocabulary"] or find_vocabulary(Path(config["ckpt_path"]))
+    try:
+        vocabulary = trained_vocabulary(Path(file).expanduser(), checkpoint)
+        prompt = torch.tensor([vocabulary.start, *vocabulary.encode(config["prompt"].encode(), "prompt")])
+        tokens = generate(cli.model.model.eval(), prompt, **{name: config[name] for name in SAMPLING})
+    except ValueError as error:
+        cli.parser.error(str(error), error)
     out = sys.stdout.buffer
-    out.write(text)
-    tokens = generate(cli.model.model.eval(), prompt, **{name: config[name] for name in SAMPLING})
-    for token in islice(tokens, config["tokens"]):
+    for token in chain(prompt.tolist(), islice(tokens, config["tokens"])):
         out.write(vocabulary.decode([token]))
         out.flush()
     out.write(b"\n")

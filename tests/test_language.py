@@ -64,7 +64,7 @@ def test_chunked_evaluation_is_the_whole_text_and_its_units_are_right(text, tmp_
 
 def test_bits_per_byte_of_words_count_the_bytes_of_the_file(text, tmp_path):
     data = Language(text=text, level="words", min_count=5, length=5, batch_size=3)
-    found = scores(LanguageTask(small(data.vocabulary.size)), data, tmp_path)
+    found = scores(LanguageTask(small(data.vocabulary.size, cutoffs=[4])), data, tmp_path)
     split = data.split("test")
     total = found["test_loss"] * len(split.tokens) / math.log(2)
     assert found["test_bits_per_byte"] == pytest.approx(total / split.bytes, rel=1e-5)
@@ -170,9 +170,20 @@ def test_generate_says_what_is_missing(config, capsys):
     run = Path("runs/lm/version_0")
     common = ["generate", "--config", str(config)]
     last = str(run / "checkpoints" / "last.ckpt")
-    (run / "vocabulary.json").write_text('{"level": "words", "words": ["a"]}')
-    with pytest.raises(ValueError, match=r"vocabulary\.json: expected the vocabulary that the checkpoint was trained"):
-        main([*common, "--ckpt_path", last])
+    (run / "words.json").write_text('{"level": "words", "words": ["a"]}')
+    capsys.readouterr()
+    for more, message in (
+        (["--temperature", "-1"], "expected temperature of at least 0, got -1.0"),
+        (
+            ["--vocabulary", str(run / "words.json")],
+            "words.json: expected the vocabulary that the checkpoint was trained",
+        ),
+        (["--vocabulary", str(run / "config.yaml")], "config.yaml: expected a vocabulary as spikeseq writes it"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*common, "--ckpt_path", last, *more])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
     (run / "vocabulary.json").unlink()
     capsys.readouterr()
     for arguments, message in (
