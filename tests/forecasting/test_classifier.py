@@ -4,6 +4,7 @@ import doctest
 import pickle
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,13 @@ from sktime.utils.estimator_checks import check_estimator, parametrize_with_chec
 from spikeseq_forecasting import classifier as module
 from spikeseq_forecasting.classifier import SpikingClassifier
 
-SMALL = {"features": 400, "width": 8, "depth": 1, "max_epochs": 3, "device": "cpu", "random_state": 0}
+SMALL: dict[str, Any] = {
+    "features": 400, "width": 8, "depth": 1, "max_epochs": 3, "device": "cpu", "random_state": 0,
+}  # fmt: skip
+
+
+def small(**options) -> Any:
+    return SpikingClassifier(**SMALL | options)
 
 
 @parametrize_with_checks(SpikingClassifier)
@@ -47,7 +54,7 @@ def products(n=160, time=12, seed=0):
 def with_trunk():
     """A classifier whose trunk is in use, and its data."""
     X, y = products()
-    fitted = SpikingClassifier(**SMALL | {"features": 1, "max_epochs": 25, "patience": None}).fit(X, y)
+    fitted = small(features=1, max_epochs=25, patience=None).fit(X, y)
     assert fitted.trunk_used_
     return fitted, X, y
 
@@ -58,7 +65,7 @@ def frames(X):
 
 def test_it_generalises():
     X, y = waves()
-    fitted = SpikingClassifier(**SMALL).fit(X, y)
+    fitted = small().fit(X, y)
     assert (fitted.predict(waves(seed=1)[0]) == y).mean() > 0.9
     assert fitted.trunk_used_ is False  # fewer instances than it is trained for
 
@@ -66,11 +73,11 @@ def test_it_generalises():
 def test_the_trunk_learns_what_the_bank_cannot_and_is_kept_only_then(with_trunk):
     whole, X, y = with_trunk
     new, truth = products(seed=1)
-    alone = SpikingClassifier(**SMALL | {"features": 1, "max_epochs": 0}).fit(X, y)
+    alone = small(features=1, max_epochs=0).fit(X, y)
     assert alone.trunk_used_ is False
     assert (whole.predict(new) == truth).mean() > (alone.predict(new) == truth).mean() + 0.1
     noise = np.random.default_rng(0).permutation(y)
-    assert SpikingClassifier(**SMALL | {"features": 1}).fit(X, noise).trunk_used_ is False
+    assert small(features=1).fit(X, noise).trunk_used_ is False
 
 
 def test_probabilities_are_calibrated_and_not_certain():
@@ -78,7 +85,7 @@ def test_probabilities_are_calibrated_and_not_certain():
     noisy = y.copy()
     noisy[:8] = y[:8][::-1]  # a fifth of the labels wrong
     new, truth = waves(n=200, seed=2)
-    probability = SpikingClassifier(**SMALL).fit(X, noisy).predict_proba(new)
+    probability = small().fit(X, noisy).predict_proba(new)
     right = probability[np.arange(200), (truth == "slow").astype(int)]
     assert 0.55 < right.mean() < 0.95
 
@@ -87,7 +94,7 @@ def test_random_state_decides_and_global_generators_go_on():
     X, y = products(n=60)
 
     def draws(**options):
-        return SpikingClassifier(**SMALL | options).fit(X, y).predict_proba(X)
+        return small(**options).fit(X, y).predict_proba(X)
 
     assert np.array_equal(draws(), draws())
     assert np.array_equal(draws(random_state=np.random.RandomState(3)), draws(random_state=np.random.RandomState(3)))
@@ -117,7 +124,7 @@ def test_unequal_lengths_and_missing_values():
     X[rng.random(X.shape) < 0.2] = np.nan
     X[3, 1] = np.nan  # one channel without any value
     ragged = [frame.iloc[: 20 + i % 10] for i, frame in enumerate(frames(X))]
-    fitted = SpikingClassifier(**SMALL).fit(ragged, y)
+    fitted = small().fit(ragged, y)
     assert fitted.model_.masked
     assert (fitted.predict(waves(n=60, channels=2, seed=1)[0]) == y).mean() > 0.9
     ended = np.concatenate((X[:, :, :20], np.full((60, 2, 5), np.nan)), 2)
@@ -127,8 +134,8 @@ def test_unequal_lengths_and_missing_values():
 
 def test_a_refit_forgets():
     X, y = products(n=30)
-    once = SpikingClassifier(**SMALL).fit(*waves()).fit(X, y)
-    assert np.array_equal(once.predict_proba(X), SpikingClassifier(**SMALL).fit(X, y).predict_proba(X))
+    once = small().fit(*waves()).fit(X, y)
+    assert np.array_equal(once.predict_proba(X), small().fit(X, y).predict_proba(X))
 
 
 @pytest.mark.parametrize("way", ["pickle", "memory", "file"])
@@ -138,7 +145,7 @@ def test_saved_and_loaded(way, tmp_path, with_trunk):
         again = pickle.loads(pickle.dumps(fitted))
     else:
         saved = fitted.save() if way == "memory" else fitted.save(tmp_path / "classifier").filename
-        again = load(saved if isinstance(saved, tuple) else Path(saved))
+        again: Any = load(saved if isinstance(saved, tuple) else Path(saved))
     assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
     assert {p.device.type for p in again.model_.parameters()} == {"cpu"}
 
@@ -146,7 +153,7 @@ def test_saved_and_loaded(way, tmp_path, with_trunk):
 def test_nothing_is_written_or_printed(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     X, y = products(n=60)
-    SpikingClassifier(**SMALL).fit(X, y).predict(X)
+    small().fit(X, y).predict(X)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
@@ -156,7 +163,7 @@ def test_early_stopping_ends_the_training(monkeypatch):
     monkeypatch.setattr(torch.optim.AdamW, "step", counted(torch.optim.AdamW.step, seen))
     X, y = products(n=60)
     random_labels = np.random.default_rng(1).permutation(y)
-    SpikingClassifier(**SMALL | {"max_epochs": 200, "patience": 2}).fit(X, random_labels)
+    small(max_epochs=200, patience=2).fit(X, random_labels)
     assert 0 < len(seen) < 100
 
 
@@ -176,7 +183,7 @@ def test_class_weights_move_the_decision():
     new += np.random.default_rng(1).normal(size=new.shape)
 
     def found(class_weight):
-        return (SpikingClassifier(**SMALL, class_weight=class_weight).fit(X[few], y[few]).predict(new) == "fast").mean()
+        return (small(class_weight=class_weight).fit(X[few], y[few]).predict(new) == "fast").mean()
 
     assert found({"fast": 20.0, "slow": 1.0}) > found(None)
     assert found("balanced") >= found(None)
@@ -186,7 +193,7 @@ def test_class_weights_move_the_decision():
 def test_one_class_is_predicted_as_sktime_does():
     X, _ = waves(n=4)
     with pytest.warns(UserWarning, match="only single label"):
-        fitted = SpikingClassifier(**SMALL).fit(X, np.array(["a"] * 4))
+        fitted = small().fit(X, np.array(["a"] * 4))
     assert list(fitted.predict(X)) == ["a"] * 4
 
 
@@ -208,7 +215,7 @@ def changed(X, value, place=(0, 0, 3)):
 
 def test_bad_input_is_named():
     X, y = waves(n=6)
-    fitted = SpikingClassifier(**SMALL).fit(X, y)
+    fitted = small().fit(X, y)
     cases = [
         (changed(X, np.inf), "expected finite or missing .* infinite one in instance 0"),
         (changed(X, np.nan, 2), "at least one observed value in each instance, got none in instance 2"),
@@ -217,11 +224,11 @@ def test_bad_input_is_named():
         with pytest.raises(ValueError, match=message):
             fitted.predict(bad)
         with pytest.raises(ValueError, match=message):
-            SpikingClassifier(**SMALL).fit(bad, y)
+            small().fit(bad, y)
     with pytest.raises(ValueError, match="expected 1 channels in each instance, got 2 in instance 0"):
         fitted.predict(waves(n=6, channels=2)[0])
     with pytest.raises((ValueError, TypeError)):
-        SpikingClassifier(**SMALL).fit(X[:0], y[:0])
+        small().fit(X[:0], y[:0])
     with pytest.raises(ValueError, match="expected at least one instance, got an empty panel"):
         fitted.model_.predict([], torch.device("cpu"))
 
@@ -237,4 +244,4 @@ def test_bad_input_is_named():
 )
 def test_bad_settings_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        SpikingClassifier(**SMALL | options).fit(*waves(n=6))
+        small(**options).fit(*waves(n=6))

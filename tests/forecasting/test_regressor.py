@@ -2,6 +2,7 @@
 
 import doctest
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sktime.utils.estimator_checks import check_estimator, parametrize_with_chec
 from spikeseq_forecasting import regressor as module
 from spikeseq_forecasting.regressor import SpikingRegressor
 
-SMALL = {"features": 400, "width": 8, "depth": 1, "max_epochs": 3, "device": "cpu", "random_state": 0}
+SMALL: dict[str, Any] = {"features": 400, "width": 8, "depth": 1, "max_epochs": 3, "device": "cpu", "random_state": 0}
 
 
 @parametrize_with_checks(SpikingRegressor)
@@ -45,7 +46,7 @@ def test_the_trunk_learns_what_the_bank_cannot():
     rng = np.random.default_rng(0)
     X = rng.choice([-1.0, 1.0], (160, 2, 1)) + 0.3 * rng.normal(size=(160, 2, 12))
     y = X.mean(2).prod(1)
-    options = SMALL | {"features": 1, "max_epochs": 25, "patience": None}
+    options: dict[str, Any] = SMALL | {"features": 1, "max_epochs": 25, "patience": None}
     fitted = SpikingRegressor(**options).fit(X[:120], y[:120])
     alone = SpikingRegressor(**options | {"max_epochs": 0}).fit(X[:120], y[:120])
     errors = [((model.predict(X[120:]) - y[120:]) ** 2).mean() for model in (fitted, alone)]
