@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 Arguments = tuple[Tensor, ...]
 QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+START = 0.7  # the spread that training begins with, in units of the scale, as the other families do
 SMALLEST = 1e-4  # of a spread, in units of the scale
 
 
@@ -106,7 +107,9 @@ class Quantiles(Distribution):
 
     def arguments(self, raw: Tensor, baseline: Tensor) -> Arguments:
         middle = len(self.levels) // 2
-        steps = F.softplus(raw)
+        gaps = torch.special.ndtri(torch.tensor(self.levels, dtype=raw.dtype, device=raw.device)).diff()
+        start = torch.log(torch.expm1(START * gaps))  # the steps begin as a normal distribution's
+        steps = F.softplus(raw + torch.cat((start[:middle], start.new_zeros(1), start[middle:])))
         below = -steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
         above = steps[..., middle + 1 :].cumsum(-1)
         centre = (baseline + raw[..., middle])[..., None]

@@ -27,8 +27,7 @@ def fill_season(values: Tensor, season: int) -> Tensor:
     batch, time = values.shape
     padded = torch.nn.functional.pad(values, (0, -time % season), value=torch.nan)
     phases = padded.unflatten(1, (-1, season)).transpose(1, 2).flatten(0, 1)  # [batch * season, seasons]
-    seen = (~phases.isnan()).any(1, keepdim=True)
-    filled = torch.where(seen, fill_forward(phases), torch.nan)
+    filled = fill_forward(phases, torch.full_like(phases[:, 0], torch.nan))
     return filled.unflatten(0, (batch, season)).transpose(1, 2).flatten(1)[:, :time]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,7 @@ def forecast(
     forecaster: SpikingForecaster,
     y: pd.Series | pd.DataFrame,
     X: pd.DataFrame | None = None,
-    coverage: Sequence[float] = (0.5, 0.9),
+    coverage: tuple[float, ...] = (0.5, 0.9),
     row: int = 0,
     steps: int = STEPS,
 ) -> Figure:
@@ -53,9 +52,9 @@ def forecast(
     top.plot(np.arange(len(seen)), seen, color=plots.GREY, linewidth=1.1, label="seen")
     top.plot(ahead, _row(forecaster, pd.DataFrame(forecaster.predict(X=X)), row), color=plots.BLUE, label="forecast")
     if forecaster.get_tag("capability:pred_int"):
-        bounds = forecaster.predict_interval(X=X, coverage=list(coverage))
+        bounds = pd.DataFrame(forecaster.predict_interval(X=X, coverage=list(coverage)))  # pyright: ignore[reportArgumentType]
         for part in coverage:
-            low, high = (_row(forecaster, bounds.xs((part, side), axis=1, level=[1, 2]), row) for side in SIDES)
+            low, high = (_row(forecaster, bounds.loc[:, (slice(None), part, side)], row) for side in SIDES)
             top.fill_between(ahead, low, high, color=plots.BLUE, alpha=0.15, linewidth=0, label=f"{part:.0%}")
     top.set_xlim(-0.5, ahead[-1] + 0.5)
     top.tick_params(labelsize=8)
@@ -73,12 +72,16 @@ def _row(forecaster: SpikingForecaster, frame: pd.DataFrame, row: int) -> np.nda
 
 def spikes_of(forecaster: SpikingForecaster, y: pd.DataFrame, X: pd.DataFrame | None = None) -> dict[str, Tensor]:
     """The spikes of each layer of neurons on a history from its beginning: name -> [rows, time, width]."""
-    network, found = forecaster.model_.network, {}
-    hooks = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: found.update({name: output[0]}))
-        for name, module in network.named_modules()
-        if isinstance(module, Neuron)
-    ]
+    network, found = forecaster.model_.network, dict[str, Tensor]()
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: tuple[Tensor, Any]) -> None:
+            found[name] = output[0]
+
+        return hook
+
+    neurons = [(name, module) for name, module in network.named_modules() if isinstance(module, Neuron)]
+    hooks = [module.register_forward_hook(keep(name)) for name, module in neurons]
     try:
         with torch.no_grad():
             _, seen, x = forecaster.look(y, X)
