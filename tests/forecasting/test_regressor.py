@@ -48,7 +48,7 @@ def test_the_trunk_learns_what_the_bank_cannot():
     y = X.mean(2).prod(1)
     options: dict[str, Any] = SMALL | {"features": 1, "max_epochs": 25, "patience": None}
     fitted = SpikingRegressor(**options).fit(X[:120], y[:120])
-    alone = SpikingRegressor(**options | {"max_epochs": 0}).fit(X[:120], y[:120])
+    alone = SpikingRegressor(**options).set_params(max_epochs=0).fit(X[:120], y[:120])
     errors = [((model.predict(X[120:]) - y[120:]) ** 2).mean() for model in (fitted, alone)]
     assert fitted.trunk_used_
     assert errors[0] < 0.7 * errors[1]
