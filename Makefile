@@ -1,4 +1,5 @@
 # make demo: train a spiking network on handwritten digits, about a minute.   make test: checks and tests.
+# make bench: time, memory and error of every operation beside this machine's roofs, about an hour; runs/bench/ops.md.
 # PYTHON chooses the interpreter of the virtual environment. Where it already has a torch of its own, that one is used.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 KERNELS := hatch_build.py $(wildcard spikeseq/ops/native/*.c spikeseq/ops/native/*.h) spikeseq/ops/native/build.py
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m spikeseq demo
@@ -18,6 +19,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright -p pyproject.toml
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks ops
 
 clean:
 	rm -rf $(VENV) build dist spikeseq/ops/native/*.so

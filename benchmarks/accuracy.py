@@ -29,13 +29,15 @@ def _membrane(method: Method, module: nn.Module, x: Tensor) -> Tensor:
 
 
 def error(case: Case, method: Method, shape: Shape) -> Error | None:
-    """None where no twin in float64 can have the same weights."""
+    """Against the method's twin, or its own module, in float64. None where no twin can have the same weights."""
     if method.foreign and method.twin is None:
         return None
     torch.manual_seed(0)
     x = torch.randn(shape) * case.scale
     module = method.build(shape)
     exact = (method.twin(shape) if method.twin else copy.deepcopy(module)).double()
+    if method.twin and not method.foreign:
+        exact.load_state_dict(module.state_dict())
     definition = Method("definition", method.build, backend="reference")
     with torch.no_grad():
         differing = rate = membrane = None

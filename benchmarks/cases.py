@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 import spikeseq
@@ -47,8 +48,8 @@ class Method:
 
     build: a module with `(output, state) = module(x)`. backend: of spikeseq, while the module runs. time_first: x is
     wanted as [time, batch, width]. bytes_needed: a generous guess at the memory of forward and backward. foreign: the
-    module is a peer's, and `twin` builds the module of spikeseq whose spikes it should give; None where the two cannot
-    have the same weights.
+    module and its weights are a peer's. twin: builds the module of spikeseq that should give the same; None where the
+    method is its own definition, or where a peer's weights cannot be ours.
     """
 
     name: str
@@ -63,13 +64,15 @@ class Method:
 @dataclass(frozen=True)
 class Case:
     """scale: standard deviation of the input, chosen so that neurons fire. forward_bytes, both_bytes: bytes an element
-    that must cross the memory bus, x and the output once forward, x and two gradients once backward."""
+    that must cross the memory bus, x and the output once forward, x and two gradients once backward. output: its dtype.
+    """
 
     name: str
     methods: tuple[Method, ...]
     scale: float = 1.0
     forward_bytes: int = 8
     both_bytes: int = 8 + 12
+    output: torch.dtype = torch.float32
 
 
 def _ours(build: Build, *backends: str) -> tuple[Method, ...]:
@@ -92,12 +95,34 @@ def _snntorch_twin(shape: Shape) -> nn.Module:
     return spikeseq.LIF(shape.width, DECAY, rho=1 / DECAY, strict=True)
 
 
+def _norse_lif(_: Shape) -> nn.Module:
+    return peers.NorseLIF(DECAY)
+
+
+def _norse_twin(shape: Shape) -> nn.Module:
+    return spikeseq.LIF(shape.width, DECAY, strict=True)
+
+
+def _sinabs_lif(_: Shape) -> nn.Module:
+    return peers.SinabsLIF(DECAY)
+
+
+def _sliding(shape: Shape) -> nn.Module:
+    return modules.Sliding(shape.width)
+
+
+def _complex_scan(shape: Shape) -> nn.Module:
+    return modules.ComplexScan(shape.width)
+
+
 ALL = ("native", "torch", "fft", "reference")
 NO_FFT = ("native", "torch", "reference")
 _LIF = (
     *_ours(_lif, *ALL),
     Method("spikingjelly", _spikingjelly_lif, time_first=True, foreign=True, twin=_lif),
     Method("snntorch", _snntorch_lif, foreign=True, twin=_snntorch_twin),
+    Method("norse", _norse_lif, foreign=True, twin=_norse_twin),
+    Method("sinabs", _sinabs_lif, foreign=True, twin=_lif),
 )
 _PSN = (
     Method("gemm", lambda s: spikeseq.PSN(s.width, steps=s.time), bytes_needed=_streams_and_matrix),
@@ -117,9 +142,14 @@ CASES = {
         Case("DSN", _ours(lambda s: spikeseq.DSN(s.width), *NO_FFT), scale=2.0),
         Case("dsn_op", _ours(lambda s: modules.Gated(*s), *NO_FFT), scale=2.0, forward_bytes=12, both_bytes=12 + 20),
         Case("linear_scan", _ours(lambda s: modules.Scan(s.width), *ALL)),
+        Case(
+            "complex_scan",
+            (*_ours(_complex_scan, *ALL), Method("s5", lambda s: modules.S5Scan(s.width), twin=_complex_scan)),
+            forward_bytes=12, both_bytes=12 + 16, output=torch.complex64,
+        ),
         Case("sliding", (
-            *_ours(lambda s: modules.Sliding(s.width), *NO_FFT),
-            Method("conv1d", lambda s: modules.SlidingConv1d(s.width)),
+            *_ours(_sliding, *NO_FFT),
+            Method("conv1d", lambda s: modules.SlidingConv1d(s.width), twin=_sliding),
         )),
         Case("PSN", _PSN),
         Case("SlidingPSN", (
@@ -135,4 +165,4 @@ def absent(method: Method) -> str | None:
     if method.backend in ALL:
         reason = spikeseq.backends()[method.backend]
         return None if reason is None else f"backend {method.backend} is not here: {reason}"
-    return peers.missing(method.name) if method.foreign else None
+    return peers.missing(method.name)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import accuracy, machine, memory, timing
+from benchmarks import accuracy, machine, memory, scaling, timing
 from benchmarks.cases import CASES, Case, Method, Shape, absent
 
 Row = dict[str, Any]
@@ -19,14 +19,16 @@ SWEEP_CASES = ("LIF", "PRF", "DSN", "PSN", "SlidingPSN")
 @dataclass(frozen=True)
 class Plan:
     """shapes: each case on each. sweep: shapes of growing T, for the sweep's cases. memory, accuracy: shape, or None
-    for none. rounds: at most. seconds: a task's share of a group. limit: seconds above which a pass is not tried.
-    methods: names to keep, None for all."""
+    for none. scaling: shape on which the kernels run with one thread and with `threads`, where that is more. rounds: at
+    most. seconds: a task's share of a group. limit: seconds above which a pass is not tried. methods: names to keep,
+    None for all."""
 
     shapes: tuple[Shape, ...]
     cases: tuple[str, ...] = tuple(CASES)
     sweep: tuple[Shape, ...] = ()
     memory: Shape | None = None
     accuracy: Shape | None = None
+    scaling: Shape | None = None
     rounds: int = 15
     seconds: float = 2.0
     limit: float = 10.0
@@ -35,6 +37,12 @@ class Plan:
 
     def methods_of(self, case: Case) -> tuple[Method, ...]:
         return tuple(m for m in case.methods if self.methods is None or m.name in self.methods)
+
+    def scaling_methods(self, case: Case) -> tuple[Method, ...]:
+        """Those whose threads are ours, or none."""
+        if self.threads == 1:
+            return ()
+        return tuple(m for m in self.methods_of(case) if m.backend == "native" and absent(m) is None)
 
     def sweep_cases(self) -> tuple[str, ...]:
         return tuple(name for name in self.cases if name in SWEEP_CASES)
@@ -73,7 +81,7 @@ def times(plan: Plan, part: str, case: Case, shape: Shape, refused: dict[str, st
         if reason:
             yield _row(part, case.name, method.name, shape, "forward+backward", skipped=reason)
             continue
-        ways = timing.passes(method, method.build(shape), x)
+        ways = timing.passes(case, method, method.build(shape), x)
         tasks |= {(method.name, measure): way for measure, way in ways.items()}
     taken = timing.interleaved(tasks, plan.rounds, plan.seconds, plan.threads, f"{case.name}, {shape}")
     fresh, warm = (timing.summary(taken[roof, "forward"], plan.threads) for roof in ("clone", "copy_"))
@@ -138,6 +146,13 @@ def _accuracy_row(case: Case, method: Method, shape: Shape) -> Row:
     return _row("accuracy", case.name, method.name, shape, "error", **found._asdict(), of=shape.elements)
 
 
+def _scaling(plan: Plan, case: Case, shape: Shape) -> Iterator[Row]:
+    found = scaling.seconds(case, plan.scaling_methods(case), shape, plan.threads, plan.rounds, plan.seconds)
+    for (method, measure), (one, several) in found.items():
+        yield _row("scaling", case.name, method, shape, measure, ms=1e3 * several, ms_one=1e3 * one,
+                   speedup=one / several, statistic="minimum wall")  # fmt: skip
+
+
 def measure(plan: Plan) -> Iterator[Row]:
     """All rows of the plan, in order, each as soon as it is known."""
     torch.set_num_threads(plan.threads)
@@ -145,6 +160,7 @@ def measure(plan: Plan) -> Iterator[Row]:
     cases = [CASES[name] for name in plan.cases]
     total = len(cases) * (len(plan.shapes) + bool(plan.memory) + bool(plan.accuracy))
     total += len(plan.sweep_cases()) * len(plan.sweep)
+    total += sum(bool(plan.scaling and plan.scaling_methods(case)) for case in cases)
     with tqdm(total=total, desc=f"malloc {facts['malloc']}", unit="group", smoothing=0) as bar:
         for row in _rows(plan, cases, bar):
             yield facts | row
@@ -161,6 +177,10 @@ def _rows(plan: Plan, cases: list[Case], bar: tqdm) -> Iterator[Row]:
     for shape in plan.shapes:
         for case in cases:
             yield from times(plan, "shapes", case, shape, {})
+            bar.update()
+    for case in cases:
+        if plan.scaling and plan.scaling_methods(case):
+            yield from _scaling(plan, case, plan.scaling)
             bar.update()
     for name in plan.sweep_cases():
         yield from _sweep(plan, name, bar)

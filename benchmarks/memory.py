@@ -7,15 +7,16 @@ and the input's gradient alone make 2.0 times the input. Huge pages round each l
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from benchmarks import machine
 from benchmarks.cases import CASES, Shape
 from benchmarks.timing import passes
 
@@ -31,29 +32,42 @@ def _resident(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def extra_bytes(case: str, method: str, shape: Shape) -> int:
-    """In this process; meant for a fresh one."""
-    chosen = next(m for m in CASES[case].methods if m.name == method)
-    short = shape._replace(time=min(shape.time, 64))
-    torch.manual_seed(0)
-    for size in (short, shape):  # the short pass loads the libraries and makes their work space
-        x = torch.randn(size).mul_(CASES[case].scale)
-        both = passes(chosen, chosen.build(size), x)["forward+backward"]
-        del x
-        if size == short:
-            both()
+def peak(task: Callable[[], object]) -> int:
+    """The bytes by which `task` raises this process's resident memory at most."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # freed blocks still in memory would hide as much of what follows
+    machine.give_back()  # freed blocks still in memory would hide as much of what follows
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    both()  # pyright: ignore[reportPossiblyUnboundVariable]
+    task()
     return _resident("VmHWM") - before
 
 
+def extra_bytes(case: str, method: str, shape: Shape) -> int:
+    """In this process; meant for a fresh one."""
+    about = CASES[case]
+    chosen = next(m for m in about.methods if m.name == method)
+    short = shape._replace(time=min(shape.time, 64))
+    torch.manual_seed(0)
+    for size in (short, shape):  # the short pass loads the libraries and makes their work space
+        x = torch.randn(size).mul_(about.scale)
+        both = passes(about, chosen, chosen.build(size), x)["forward+backward"]
+        del x
+        if size == short:
+            both()
+    return peak(both)  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
 def measure(case: str, method: str, shape: Shape, threads: int) -> int:
-    """The same from a process of its own. Raises RuntimeError with that process's last line where it fails."""
-    command = [sys.executable, "-m", "benchmarks.memory", case, method, json.dumps(shape), str(threads)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    """The same from a process of its own, see `fresh`."""
+    return fresh("benchmarks.memory", case, method, json.dumps(shape), str(threads))
+
+
+def fresh(module: str, *arguments: str) -> int:
+    """The number that `python -m module arguments` prints last, in a process of its own with glibc's allocator as it
+    is. RuntimeError with its last line where it fails."""
+    command = [sys.executable, "-m", module, *arguments]
+    env = machine.environment("default")
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"killed ({done.returncode})"])[-1])
     return int(done.stdout.splitlines()[-1])

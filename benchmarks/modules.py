@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
+from benchmarks import peers
 from spikeseq import ops
 
 
@@ -18,6 +19,29 @@ class Scan(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return ops.linear_scan(x, self.decay)
+
+
+class ComplexScan(nn.Module):
+    """`linear_scan` of a real x with one trained complex decay a channel: complex states."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.empty(width).uniform_(0.01, 0.2))
+        self.angle = nn.Parameter(torch.empty(width).uniform_(0.0, 0.5))
+
+    def decay(self) -> Tensor:
+        return torch.polar(torch.exp(-self.rate), self.angle)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.linear_scan(x, self.decay())
+
+
+class S5Scan(ComplexScan):
+    """The same by the parallel scan of s5-pytorch."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        states = peers.s5_scan(x, self.decay())
+        return states, states[:, -1]
 
 
 class Gated(nn.Module):

@@ -29,22 +29,25 @@ FULL = Plan(
     sweep=tuple(Shape(4, 128 << i, 128) for i in range(9)),  # 128 ... 32768
     memory=Shape(16, 1024, 256),
     accuracy=Shape(2, 2048, 32),
+    scaling=Shape(16, 4096, 256),
 )
 QUICK = Plan(
     shapes=(Shape(4, 512, 128),),
     sweep=tuple(Shape(4, 128 << i, 128) for i in range(3)),
     accuracy=Shape(2, 256, 16),
+    scaling=Shape(16, 512, 128),
     rounds=3,
     seconds=0.05,
 )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmarks ops", description="Measure the operations, about half an hour.")
+    parser = argparse.ArgumentParser(prog="benchmarks ops", description="Measure the operations, about an hour.")
     parser.add_argument("--quick", action="store_true", help="small shapes, no memory: under a minute, noisy")
-    parser.add_argument("--threads", type=int, default=1, help="1: thread time, median; more: wall clock, minimum")
+    parser.add_argument("--threads", type=int, default=1,
+                        help="1: thread time, median; more: least wall clock, and what they gain over one")  # fmt: skip
     parser.add_argument("--malloc", nargs="+", choices=machine.MALLOC, default=list(machine.MALLOC),
-                        help="glibc's allocator as it is, and tuned to keep freed memory")  # fmt: skip
+                        help="glibc's: tuned to keep freed memory; as it is, and emptied before each pass")  # fmt: skip
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--methods", nargs="+", help="keep these only, such as native torch")
     parser.add_argument("--limit", type=float, default=FULL.limit, help="seconds a pass of the sweep may take")

@@ -20,6 +20,8 @@ COLOURS = {
     "reference": "#d1602b",
     "spikingjelly": "#b08a2b",
     "snntorch": "#c0507a",
+    "norse": "#5aa5a5",
+    "sinabs": "#7a7a2b",
     "clone": "#999999",
 }
 NAMES = {
@@ -30,6 +32,8 @@ NAMES = {
     "gemm": "dense product",
     "spikingjelly": "spikingjelly",
     "snntorch": "snntorch",
+    "norse": "norse",
+    "sinabs": "sinabs",
     "clone": "clone (forward, the roof)",
 }
 

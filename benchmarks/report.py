@@ -13,9 +13,10 @@ from benchmarks.timing import ROOF_BYTES
 Row = dict[str, Any]
 READING = """\
 "x clone" is the time over that of `x.clone()` in the same interleaved rounds: 1 is reading the input once and writing a
-fresh tensor once. "x copy_" is the time over a copy into warm memory, which asks for no new pages; what pages cost
-depends on what the allocator, and a virtual machine's host, did before. Forward builds the graph that training needs;
-all columns include giving memory back. GB/s counts the bytes that must move (x and output; backward x and two
+fresh tensor once. "x copy_" is the time over a copy into warm memory. With malloc "tuned" freed memory is kept and no
+pass asks for new pages; with "default" all of it goes back to the system before each pass, so that each, `clone` too,
+pays for its pages (the kernels ask for huge ones). Forward builds the graph that training needs; all columns include
+giving memory back. GB/s counts the bytes that must move (x and output; backward x and two
 gradients), not those that a method does move. Peak memory is that of forward + backward beyond input, upstream gradient
 and parameters, over the input's bytes: output and input gradient alone make 2."""
 
@@ -78,6 +79,18 @@ def sweep_table(rows: list[Row]) -> str:
     return _table(["case", "method", *(f"T = {t}" for t in lengths)], body)
 
 
+def scaling_table(rows: list[Row]) -> str:
+    columns = ["case", "method", *(f"{what}, {unit}" for what in ("forward", "both")
+                                   for unit in ("1 thread, ms", "ms", "gain"))]  # fmt: skip
+    body = []
+    for case, method in _unique(rows, "case", "method"):
+        mine = {row["measure"]: row for row in rows if (row["case"], row["method"]) == (case, method)}
+        cells = [_pick(mine.get(measure), field) for measure in ("forward", "forward+backward")
+                 for field in ("ms_one", "ms", "speedup")]  # fmt: skip
+        body.append([case, method, *cells])
+    return _table(columns, body)
+
+
 def memory_table(rows: list[Row]) -> str:
     body = [[row["case"], row["method"], _pick(row, "ratio", ".2f")] for row in rows]
     return _table(["case", "method", "peak extra memory, x input"], body)
@@ -119,13 +132,14 @@ def markdown(rows: list[Row]) -> str:
 
     for part, title, render in (
         ("shapes", "", times_table),
+        ("scaling", "Threads, ", scaling_table),
         ("sweep", "ms of forward + backward against T, ", sweep_table),
     ):
         here = [row for row in rows if row["part"] == part]
-        fields = ("batch", "width", "malloc", "threads", *(("time",) if part == "shapes" else ()))
+        fields = ("batch", "width", "malloc", "threads", *(() if part == "sweep" else ("time",)))
         for values in _unique(here, *fields):
             chosen = [row for row in here if tuple(row[field] for field in fields) == values]
-            length = f", T = {values[4]}" if part == "shapes" else ""
+            length = "" if part == "sweep" else f", T = {values[4]}"
             threads = f"{values[3]} thread" + "s" * (values[3] > 1)
             about = f"batch {values[0]}, width {values[1]}{length}, malloc {values[2]}, {threads}"
             section(f"{title}{about}", chosen, render)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import spikeseq
-from benchmarks.cases import Method
+from benchmarks import machine
+from benchmarks.cases import Case, Method
 
 Task = Callable[[], Any]
 Key = TypeVar("Key", bound=Hashable)
@@ -50,7 +51,8 @@ def no_collector():
 def interleaved(
     tasks: Mapping[Key, Task], rounds: int, seconds: float, threads: int, title: str = ""
 ) -> dict[Key, list[float]]:
-    """Seconds of each task in each of its rounds. A round runs each task once, in an order that turns by one.
+    """Seconds of each task in each of its rounds. A round runs each task once, in an order that turns by one, and
+    settles the allocator before each.
 
     The first round warms up. From it comes each task's number of rounds: as many as fit into `seconds`, at most
     `rounds`, at least three. A task whose first run alone is longer than `seconds` keeps it as one of its three.
@@ -64,6 +66,7 @@ def interleaved(
             for key in order[turn % len(order) :] + order[: turn % len(order)]:
                 if key in wanted and len(taken[key]) >= wanted[key]:
                     continue
+                machine.settle()
                 began = now()
                 tasks[key]()
                 spent = now() - began
@@ -86,14 +89,14 @@ def run(method: Method, module: nn.Module, x: Tensor) -> Tensor:
         return module(x)[0]
 
 
-def passes(method: Method, module: nn.Module, x: Tensor) -> dict[str, Task]:
+def passes(case: Case, method: Method, module: nn.Module, x: Tensor) -> dict[str, Task]:
     """Forward with the graph that training needs, and forward + backward to x and every parameter.
 
     Both include giving the memory back.
     """
     x = (x.transpose(0, 1) if method.time_first else x).detach().clone(memory_format=torch.contiguous_format)
     inputs = [x.requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
-    above = torch.randn(x.shape)
+    above = torch.randn(x.shape, dtype=case.output)
 
     def forward() -> None:
         run(method, module, x)
