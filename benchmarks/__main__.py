@@ -1,14 +1,16 @@
 """`python -m benchmarks ops [options]` measures; `python -m benchmarks report [FILE]` renders rows again;
+`python -m benchmarks backbone` measures whole training steps and where their time goes;
 `python -m benchmarks exactness` counts spikes that differ from the definition; `python -m benchmarks language` and
 `extrapolation` train small language models."""
 
 import sys
 
-from benchmarks import exactness, extrapolation, language, ops
+from benchmarks import backbone, exactness, extrapolation, language, ops
 
 COMMANDS = {
     "ops": ops.main,
     "report": ops.render,
+    "backbone": backbone.main,
     "exactness": exactness.main,
     "language": language.main,
     "extrapolation": extrapolation.main,

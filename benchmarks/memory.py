@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BY = "VmHWM after reset, less VmRSS before, in a fresh process"
 
 
-def _resident(field: str) -> int:
+def resident(field: str) -> int:
     """VmRSS or VmHWM of this process in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
@@ -36,10 +36,10 @@ def peak(task: Callable[[], object]) -> int:
     """The bytes by which `task` raises this process's resident memory at most."""
     gc.collect()
     machine.give_back()  # freed blocks still in memory would hide as much of what follows
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     task()
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
 def extra_bytes(case: str, method: str, shape: Shape) -> int:

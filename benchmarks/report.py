@@ -42,19 +42,19 @@ def _unique(rows: Iterable[Row], *fields: str) -> list[tuple]:
     return list(dict.fromkeys(tuple(row[field] for field in fields) for row in rows))
 
 
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "--:|" * (len(head) - 2)]
     return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in body)])
 
 
-def _number(value: float | None, form: str = ".3g") -> str:
+def number(value: float | None, form: str = ".3g") -> str:
     if value is None:
         return "-"
     return f"{value:.0f}" if form == ".3g" and abs(value) >= 100 else f"{value:{form}}"
 
 
-def _pick(row: Row | None, field: str, form: str = ".3g") -> str:
-    return "-" if row is None else _number(row.get(field), form)
+def pick(row: Row | None, field: str, form: str = ".3g") -> str:
+    return "-" if row is None else number(row.get(field), form)
 
 
 def times_table(rows: list[Row]) -> str:
@@ -64,9 +64,9 @@ def times_table(rows: list[Row]) -> str:
     for case, method in _unique(rows, "case", "method"):
         mine = {row["measure"]: row for row in rows if (row["case"], row["method"]) == (case, method)}
         one, both = mine.get("forward"), mine.get("forward+backward")
-        cells = [_pick(row, field) for field in ("ratio", "ratio_warm", "ms", "gb_s") for row in (one, both)]
+        cells = [pick(row, field) for field in ("ratio", "ratio_warm", "ms", "gb_s") for row in (one, both)]
         body.append([case, f"*{method}*" if method in ROOF_BYTES else method, *cells])
-    return _table(["case", "method", *columns], body)
+    return table(["case", "method", *columns], body)
 
 
 def sweep_table(rows: list[Row]) -> str:
@@ -75,8 +75,8 @@ def sweep_table(rows: list[Row]) -> str:
     found = {(row["case"], row["method"], row["time"]): row for row in rows
              if row["measure"] == "forward+backward" or row["method"] == "clone"}  # fmt: skip
     names = dict.fromkeys((case, method) for case, method, _ in found)
-    body = [[case, method, *(_pick(found.get((case, method, t)), "ms") for t in lengths)] for case, method in names]
-    return _table(["case", "method", *(f"T = {t}" for t in lengths)], body)
+    body = [[case, method, *(pick(found.get((case, method, t)), "ms") for t in lengths)] for case, method in names]
+    return table(["case", "method", *(f"T = {t}" for t in lengths)], body)
 
 
 def scaling_table(rows: list[Row]) -> str:
@@ -85,26 +85,26 @@ def scaling_table(rows: list[Row]) -> str:
     body = []
     for case, method in _unique(rows, "case", "method"):
         mine = {row["measure"]: row for row in rows if (row["case"], row["method"]) == (case, method)}
-        cells = [_pick(mine.get(measure), field) for measure in ("forward", "forward+backward")
+        cells = [pick(mine.get(measure), field) for measure in ("forward", "forward+backward")
                  for field in ("ms_one", "ms", "speedup")]  # fmt: skip
         body.append([case, method, *cells])
-    return _table(columns, body)
+    return table(columns, body)
 
 
 def memory_table(rows: list[Row]) -> str:
-    body = [[row["case"], row["method"], _pick(row, "ratio", ".2f")] for row in rows]
-    return _table(["case", "method", "peak extra memory, x input"], body)
+    body = [[row["case"], row["method"], pick(row, "ratio", ".2f")] for row in rows]
+    return table(["case", "method", "peak extra memory, x input"], body)
 
 
 def accuracy_table(rows: list[Row]) -> str:
     body = []
     for row in rows:
         differing = "-" if row.get("differing") is None else f"{row['differing']} of {row['of']}"
-        body.append([row["case"], row["method"], _pick(row, "membrane", ".1e"), differing, _pick(row, "rate")])
-    return _table(["case", "method", "membrane, largest error", "spikes that differ", "mean spike"], body)
+        body.append([row["case"], row["method"], pick(row, "membrane", ".1e"), differing, pick(row, "rate")])
+    return table(["case", "method", "membrane, largest error", "spikes that differ", "mean spike"], body)
 
 
-def _skips(rows: list[Row]) -> str:
+def skips(rows: list[Row]) -> str:
     """One line for each case, method and reason, with all the shapes it holds for."""
     shapes: dict[tuple[str, str, str], dict[str, None]] = {}
     for row in rows:
@@ -112,7 +112,7 @@ def _skips(rows: list[Row]) -> str:
     return "\n".join(f"- {case} {method}: {why} ({'; '.join(at)})" for (case, method, why), at in shapes.items())
 
 
-def _where(row: Row) -> str:
+def where(row: Row) -> str:
     versions = {"torch": row["torch"], "spikeseq": row["spikeseq"], **row["peers"]}
     with_what = ", ".join(f"{name} {version}" for name, version in versions.items())
     return f"{row['cpu']} ({row['machine']}), kernels {row['kernels']}, {with_what}, {row['date'][:10]}"
@@ -124,7 +124,7 @@ def markdown(rows: list[Row]) -> str:
     if not every:
         raise ValueError("report: expected at least one row, got none")
     skipped, rows = ([row for row in every if ("skipped" in row) == left_out] for left_out in (True, False))
-    parts = ["# Operations", *(f"Measured on {where}." for where in dict.fromkeys(map(_where, every))), READING]
+    parts = ["# Operations", *(f"Measured on {where}." for where in dict.fromkeys(map(where, every))), READING]
 
     def section(title: str, chosen: list[Row], render: Callable[[list[Row]], str]) -> None:
         if chosen:
@@ -150,5 +150,5 @@ def markdown(rows: list[Row]) -> str:
         here = [row for row in rows if row["part"] == part]
         for shape in dict.fromkeys(map(shape_of, here)):
             section(f"{title}, {shape}", [row for row in here if shape_of(row) == shape], render)
-    section("Left out", skipped, _skips)
+    section("Left out", skipped, skips)
     return "\n\n".join(parts) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import resource
 import subprocess
@@ -11,12 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import gelu
 
 import spikeseq
-from benchmarks import exactness, machine, memory, ops, report, timing
+from benchmarks import backbone, exactness, listops, machine, memory, ops, report, shares, timing
 from benchmarks.cases import CASES, Method, Shape
 from benchmarks.measure import Plan, measure, predicted
 from benchmarks.plot import time_against_length
+from benchmarks.s4d import S4D
+from spikeseq import Backbone
 
 OWN = ("native", "torch", "fft", "reference", "gemm", "conv1d")
 LONG, SHORT = Shape(2, 64, 16), Shape(2, 32, 16)
@@ -207,3 +212,69 @@ def test_exactness_counts_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     original = exactness.ops.lif
     monkeypatch.setattr(exactness.ops, "lif", off_by_one)
     assert exactness.rows(time=64, width=4, seed=0)[0][3][0] == 1 << 13, "every spike is wrong, and none was counted"
+
+
+def test_s4d_is_its_recurrence():
+    layer = S4D(3, order=8).double()
+    x = torch.randn(2, 37, 3, dtype=torch.float64)
+    power, gain = layer.coefficients()
+    z, wanted = torch.zeros(2, 3, 4, dtype=torch.complex128), []
+    for x_t in x.unbind(1):
+        z = power.exp() * z + x_t.unsqueeze(-1)
+        wanted.append(gelu(2 * (gain * z).sum(-1).real + layer.skip * x_t))
+    assert torch.allclose(layer(x)[0], torch.stack(wanted, 1), atol=1e-12)
+    with pytest.raises(TypeError, match="no step"):
+        layer.step(x[:, 0])
+
+
+def test_s4d_holds_its_input_over_a_step():
+    """Twenty half-steps, two for each input, end where ten steps do."""
+    whole, halves = S4D(2, order=6).double(), S4D(2, order=6).double()
+    halves.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        halves.log_dt.sub_(math.log(2.0))
+    x = torch.randn(1, 10, 2, dtype=torch.float64)
+    assert torch.allclose(halves(x.repeat_interleave(2, 1))[0][:, 1::2], whole(x)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("way", listops.WAYS)
+def test_a_training_step_trains_every_parameter(way, monkeypatch):
+    made = []
+    monkeypatch.setattr(listops, "SequenceClassifier", lambda **options: made.append(Made(**options)) or made[0])
+    Made = spikeseq.SequenceClassifier
+    step = listops.training_step(way, Shape(2, 40, 8), depth=2)
+    before = [p.detach().clone() for p in made[0].parameters()]
+    for _ in range(2):
+        step()
+    assert sum(torch.equal(p, q) for p, q in zip(before, made[0].parameters(), strict=True)) == 0
+
+
+def test_clocks_sit_in_every_module_once():
+    """Of a counting clock that each reading moves on by one, every module shows one tick a call, forward and back."""
+    ticks = iter(range(10**6))
+    backbone = Backbone(8, 3, neuron="LIF")
+    x = torch.randn(2, 5, 8).requires_grad_()
+    with shares.clocked(backbone, lambda: next(ticks)) as spent:
+        backbone(x)[0].sum().backward()
+    calls = {"Linear": 6, "neurons": 3, "spatial neurons": 3, "norms": 4}
+    assert spent == {kind: 2 * count for kind, count in calls.items()}
+    with shares.clocked(backbone.eval(), lambda: next(ticks)) as spent, torch.no_grad():
+        backbone.step(x[:, 0])
+    assert spent == calls
+    backbone(x)
+    assert spent == calls, "a clock was left behind"
+
+
+def test_the_backbone_report_has_every_row(monkeypatch):
+    monkeypatch.setattr(backbone.listops.memory, "fresh", lambda *_: 1 << 30)
+    plan = backbone.Plan((Shape(2, 16, 8), 1), (Shape(2, 16, 8), 1), rounds=2, seconds=0.0)
+    monkeypatch.setattr(shares, "STEPS", 2)
+    monkeypatch.setattr(backbone.steps, "CALLS", 2)
+    found = [json.loads(json.dumps(row)) for row in backbone.rows(plan, threads=1)]
+    text = backbone.markdown(found)
+    for row in found:
+        assert row["part"] == "step" or f"| {row['ms']:.3g} |" in text or row["ms"] >= 100
+    assert {row["method"] for row in found if row["part"] == "training"} == set(listops.WAYS)
+    assert all(sum(row[kind] for kind in (*shares.KINDS, "rest")) == pytest.approx(1)
+               for row in found if row["part"] == "profile")  # fmt: skip
+    assert all(row["us"] > 0 for row in found if row["part"] == "step")
