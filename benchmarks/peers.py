@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn, stack, zeros_like
 
-# what is imported -> what is installed: those without --no-deps as they are, spikingjelly (with loguru) and norse (with
-# nir, nirtorch) with --no-deps, because the registry's torchvision does not load on a CPU build of torch
+# What is imported -> what pip installs. spikingjelly (with loguru) and norse (with nir, nirtorch) want --no-deps beside a
+# CPU build of torch: the registry's torchvision does not load on it.
 PACKAGES = {
     "spikingjelly": "spikingjelly",
     "snntorch": "snntorch",

@@ -32,7 +32,7 @@ class S4D(Neuron):
         self.skip = nn.Parameter(torch.randn(width))
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
-        """The states' powers of e a step, dt A, and what a state gives to u: C (exp(dt A) - 1) / A."""
+        """dt A, whose exponential turns a state by one step, and what a state gives to u: C (exp(dt A) - 1) / A."""
         rate = torch.complex(-self.log_rate.exp(), self.angle)
         power = rate * self.log_dt.exp().unsqueeze(-1)
         return power, torch.view_as_complex(self.out) * torch.expm1(power) / rate

@@ -102,13 +102,15 @@ def rows(shape: Shape, depth: int, rounds: int, seconds: float, threads: int) ->
                 with clocked(backbone, now) as spent:
                     began = now()
                     run()
-                    shared.append({kind: s / (now() - began) for kind, s in spent.items()})
+                    whole = now() - began
+                shared.append({kind: s / whole for kind, s in spent.items()})
 
-            taken = timing.interleaved(
-                {"plain": run, "watched": watched}, rounds, seconds, threads, f"{neuron}, {size}"
-            )
+            tasks = {"plain": run, "watched": watched}
+            taken = timing.interleaved(tasks, rounds, seconds, threads, f"{neuron}, {size}")
             steps = size.time if make is streaming_pass else 1
-            middle = {kind: statistics.median(shares[kind] for shares in shared[1:]) for kind in KINDS}
+            middle = {
+                kind: statistics.median(shares[kind] for shares in shared[1:]) for kind in KINDS
+            }  # the first warms up
             yield {
                 "part": "profile", "case": neuron, "method": f"depth {depth}", **size._asdict(),
                 "measure": "step" if make is streaming_pass else "forward+backward",
