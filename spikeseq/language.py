@@ -52,8 +52,9 @@ class LanguageTask(Training):
             raise ValueError(f"model: expected vocabulary={expected} as the data has, got vocabulary={vocabulary}")
 
     def on_fit_start(self) -> None:
+        folder = self.trainer.log_dir or self.trainer.default_root_dir  # asked of all processes: it is a broadcast
         if self.trainer.is_global_zero and self.trainer.logger:
-            path = Path(self.trainer.log_dir or self.trainer.default_root_dir) / VOCABULARY_FILE
+            path = Path(folder) / VOCABULARY_FILE
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self._data().vocabulary.as_json(), encoding="utf-8")
 
@@ -97,9 +98,9 @@ class LanguageTask(Training):
         bits = loss.detach() / (math.log(2) * self._data().bytes_per_token(split))
         perplexity = self.perplexity[f"{split}_perplexity"]
         perplexity.update(loss.detach(), tokens)
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": tokens}
-        self.log(f"{split}_loss", loss.detach(), sync_dist=split != "train", **options)
-        self.log(f"{split}_bits_per_byte", bits, sync_dist=split != "train", **options)
+        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": tokens, "sync_dist": True}
+        self.log(f"{split}_loss", loss.detach(), **options)
+        self.log(f"{split}_bits_per_byte", bits, **options)
         self.log(f"{split}_perplexity", perplexity, prog_bar=True, **options)
         return loss
 
