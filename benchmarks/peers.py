@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn, stack, zeros_like
 
-# What is imported -> what pip installs. spikingjelly (with loguru) and norse (with nir, nirtorch) want --no-deps beside a
-# CPU build of torch: the registry's torchvision does not load on it.
+# What is imported -> what pip installs. Beside a CPU build of torch spikingjelly (with loguru) and norse (with nir,
+# nirtorch) want --no-deps: the registry's torchvision does not load on it.
 PACKAGES = {
     "spikingjelly": "spikingjelly",
     "snntorch": "snntorch",
