@@ -108,9 +108,8 @@ def rows(shape: Shape, depth: int, rounds: int, seconds: float, threads: int) ->
             tasks = {"plain": run, "watched": watched}
             taken = timing.interleaved(tasks, rounds, seconds, threads, f"{neuron}, {size}")
             steps = size.time if make is streaming_pass else 1
-            middle = {
-                kind: statistics.median(shares[kind] for shares in shared[1:]) for kind in KINDS
-            }  # the first warms up
+            del shared[0]  # it warmed up
+            middle = {kind: statistics.median(shares[kind] for shares in shared) for kind in KINDS}
             yield {
                 "part": "profile", "case": neuron, "method": f"depth {depth}", **size._asdict(),
                 "measure": "step" if make is streaming_pass else "forward+backward",
