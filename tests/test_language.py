@@ -1,8 +1,11 @@
 """Training of language models: scores are what they say, state is carried, vocabularies stay with their weights."""
 
+import csv
 import json
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -200,3 +203,25 @@ def test_predict_points_to_generate(config):
     last = "runs/lm/version_0/checkpoints/last.ckpt"
     with pytest.raises(TypeError, match="spikeseq generate"):
         main(["predict", "--config", str(config), "--ckpt_path", last])
+
+
+def test_two_processes_read_the_streams_of_one(config):
+    """The same loss curve at the same global batch; the vocabulary is written once."""
+
+    def losses(name):
+        run = Path("runs") / name / "version_0"
+        assert (run / "vocabulary.json").is_file()
+        rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+        scores = [f"{split}_{score}" for split in ("train", "val") for score in ("loss", "perplexity", "bits_per_byte")]
+        return {score: [float(row[score]) for row in rows if row.get(score)] for score in scores}
+
+    common = ["fit", "--config", str(config), "--trainer.precision", "64-true", "--trainer.logger.init_args.name"]
+    assert main([*common, "one", "--data.init_args.batch_size", "4"]) == 0
+    more = ["two", "--data.init_args.batch_size", "2", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [sys.executable, "-m", "spikeseq", *common, *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = losses("one"), losses("two")
+    for name, values in one.items():
+        assert len(values) == 1
+        assert two[name] == pytest.approx(values, rel=1e-6), name
