@@ -179,6 +179,19 @@ def test_a_killed_and_resumed_run_equals_the_whole_run_bit_for_bit(tmp_path):
     assert [name for name in whole if not resumed[name].equal(whole[name])] == []
 
 
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_run_resumed_in_mid_epoch_equals_the_whole_run_bit_for_bit(step, tmp_path):
+    """Of 4 batches an epoch; the checkpoint knows which of them it has seen."""
+
+    def keep(folder):
+        return ModelCheckpoint(folder, every_n_train_steps=2, save_top_k=-1, filename="{step}")
+
+    whole = run(tmp_path / "whole", keep(tmp_path / "steps"))
+    checkpoint = tmp_path / "steps" / f"step={step}.ckpt"
+    resumed = run(tmp_path / "resumed", keep(tmp_path / "others"), checkpoint=checkpoint, seed=99)
+    assert [name for name in whole if not resumed[name].equal(whole[name])] == []
+
+
 def test_the_resume_test_can_fail(tmp_path):
     """Another random state for dropout gives other weights, so equality above says something."""
     first, second = run(tmp_path / "a", seed=2), run(tmp_path / "b", seed=3)

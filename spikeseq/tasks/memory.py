@@ -5,7 +5,7 @@ index operation makes the batch, no worker processes are needed, and Lightning c
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -155,12 +155,43 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
+class TrainingLoader(DataLoader[Any]):
+    """Full batches in an order that comes from (seed, epoch) alone, by torch's DistributedSampler, also on one device:
+    what n processes with a batch of b see is what one with n * b sees. Checkpoints hold how many batches of an epoch
+    were given, and a loader that has read one goes on after them.
+    """
+
+    def __init__(self, data: Dataset[Batch], batch_size: int, seed: int, replicas: int, rank: int) -> None:
+        self.order = DistributedSampler(data, num_replicas=replicas, rank=rank, seed=seed, drop_last=True)
+        # without its own generator, iterating would draw from the global random state, which dropout lives on
+        generator = torch.Generator().manual_seed(seed)
+        options: dict[str, Any] = {"sampler": self.order, "generator": generator, "collate_fn": _as_is}
+        super().__init__(data, batch_size, drop_last=True, **options)
+        self.given = 0
+        self._read: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        seen, self._read = self._read, {}
+        skipped = seen["given"] if seen and seen["epoch"] == self.order.epoch else 0
+        self.given = 0
+        for batch in super().__iter__():
+            self.given += 1
+            if self.given > skipped:
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.order.epoch, "given": self.given}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._read = state_dict
+
+
 class MemoryData(LightningDataModule, Generic[Sequences]):
     """A data module over `Splits` held in memory; a task gives `read()`.
 
-    Training order is a function of (seed, epoch) alone, so a run resumed at an epoch's end sees what the
-    uninterrupted run saw. The last, incomplete training batch is dropped: batch norms want full batches. Prediction
-    runs over the test split.
+    Training order is a function of (seed, epoch) alone, and checkpoints hold how far into an epoch they were taken, so
+    a resumed run sees what the uninterrupted run would have seen. The last, incomplete training batch is dropped: batch
+    norms want full batches. Prediction runs over the test split.
     """
 
     def __init__(self, batch_size: int, seed: int) -> None:
@@ -170,6 +201,8 @@ class MemoryData(LightningDataModule, Generic[Sequences]):
         self.batch_size = batch_size
         self.seed = seed
         self.splits: Splits[Sequences] | None = None
+        self._training: TrainingLoader | None = None
+        self._read: dict[str, int] = {}
 
     @abstractmethod
     def read(self) -> Splits[Sequences]:
@@ -190,23 +223,24 @@ class MemoryData(LightningDataModule, Generic[Sequences]):
         self.splits = splits
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        # Torch's DistributedSampler, also on one device: its order comes from (seed, epoch), not from the global
-        # random state, and Lightning tells it the epoch.
-        data = self._split("train")
-        sampler = DistributedSampler(
-            data,
-            num_replicas=self.trainer.world_size if self.trainer else 1,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            seed=self.seed,
-            drop_last=True,  # so that n processes with a batch of b take as many steps as one with n * b
-        )
-        return self._loader(data, sampler=sampler, drop_last=True)
+        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        self._training = TrainingLoader(self._split("train"), self.batch_size, self.seed, replicas, rank)
+        self._training.load_state_dict(self._read)
+        return self._training
+
+    # Lightning gives a loader its state only if it has not asked for its length before, as the schedule makes it do.
+    # A data module gets its own in time.
+    def state_dict(self) -> dict[str, int]:
+        return self._training.state_dict() if self._training else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._read = state_dict
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self._split("val"))
+        return self._whole("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self._split("test"))
+        return self._whole("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         return self.test_dataloader()
@@ -215,16 +249,6 @@ class MemoryData(LightningDataModule, Generic[Sequences]):
         self.setup()
         return getattr(self.splits, name)
 
-    def _loader(
-        self, data: Sequences, sampler: DistributedSampler[Batch] | None = None, drop_last: bool = False
-    ) -> DataLoader[Batch]:
-        # A generator of its own: iterating must not draw from the global random state, which dropout lives on.
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(
-            data,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            collate_fn=_as_is,
-            generator=generator,
-        )
+    def _whole(self, name: str) -> DataLoader[Batch]:
+        generator = torch.Generator().manual_seed(self.seed)  # see TrainingLoader
+        return DataLoader(self._split(name), self.batch_size, collate_fn=_as_is, generator=generator)
