@@ -22,6 +22,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
+from torch.utils import _pytree as pytree
 
 from spikeseq.plots import raster
 
@@ -126,17 +127,19 @@ def record(settings: Settings, folder: Path, seed: int, device: str = "auto") ->
     if "rgb_array" not in modes:
         raise ValueError(f"record: expected {settings.env} to render frames (render_mode 'rgb_array'), it has {modes}")
     model, env = _load(settings, folder, seed, device, render_mode="rgb_array")
+    if not isinstance(model.policy, SPIKING):
+        raise ValueError(f"record: expected a spiking policy, got {type(model.policy).__name__}")
     frames, observations = [], []
     obs, state, done = env.reset(), None, np.ones(1, bool)
     while not frames or not done[0]:
         frames.append(Image.fromarray(env.render()))  # pyright: ignore[reportArgumentType]
-        observations.append(obs)
+        observations.append(deepcopy(obs))
         action, state = model.predict(obs, state=state, episode_start=done, deterministic=True)  # pyright: ignore
         obs, _, done, _ = env.step(action)
     env.close()
     film, data, figure = (folder / name for name in ("episode.gif", "spikes.npz", "raster.png"))
     frames[0].save(film, save_all=True, append_images=frames[1:], duration=33, loop=0)
-    layers = spikes(model.policy, np.concatenate(observations))
+    layers = spikes(model.policy, pytree.tree_map(lambda *steps: np.concatenate(steps), *observations))
     arrays: dict[str, Any] = {name: layer.numpy() for name, layer in layers.items()}
     np.savez_compressed(data, **arrays)
     raster(layers, settings.env).savefig(figure)

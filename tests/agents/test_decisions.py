@@ -58,10 +58,16 @@ def test_a_membrane_readout_is_no_spike():
     assert list(spikes(model.policy, OBSERVATIONS)) == ["lstm_actor.layers.0"]
 
 
-def test_other_policies_and_dictionaries_are_refused():
-    with pytest.raises(TypeError, match="expected a SpikingPolicy"):
-        spikes(small(noise(), "MlpLstmPolicy").policy, OBSERVATIONS)
+def test_dictionaries_have_spikes_but_no_count():
     kwargs = {"features_extractor_kwargs": {"cnn_output_dim": 8}}
     model: Any = small(noise(DICT), "MultiInputSpikingPolicy", policy_kwargs=kwargs)
-    with pytest.raises(TypeError, match="one array of observations"):
-        energy_per_decision(model.policy, DICT.sample())  # pyright: ignore[reportArgumentType]
+    steps = [DICT.sample() for _ in range(4)]
+    observations = {name: np.stack([step[name] for step in steps]) for name in steps[0]}
+    assert spikes(model.policy, observations)["lstm_actor.layers.0"].shape == (4, 8)
+    with pytest.raises(ValueError, match="one array of observations"):
+        energy_per_decision(model.policy, observations)  # pyright: ignore[reportArgumentType]
+
+
+def test_other_policies_are_refused():
+    with pytest.raises(ValueError, match="expected a SpikingPolicy"):
+        spikes(small(noise(), "MlpLstmPolicy").policy, OBSERVATIONS)

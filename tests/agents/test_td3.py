@@ -88,6 +88,12 @@ def test_only_the_actor_spikes_and_pendulum_runs():
     assert (model.actor.mu.core.num_layers, model.actor.mu.core.width, model.actor.mu.steps) == (2, 256, 5)
 
 
+def test_nan_observations_are_named():
+    model = small(noise(actions=ACTIONS["box"]))
+    with pytest.raises(ValueError, match="finite"):
+        model.predict(np.full((1, 3), np.nan, np.float32))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
