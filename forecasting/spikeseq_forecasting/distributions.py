@@ -1,7 +1,7 @@
 """What a forecast is: loss, mean and quantiles of the parameters that the network gives.
 
-All in scaled units, y / scale. The network's parameters `raw` [..., parameters] are of a residual: `arguments(raw,
-baseline)` adds the baseline [...] and makes them valid.
+All in scaled units, y / scale. The network's parameters `raw` [..., parameters] are of a residual, its location the
+first of them: `arguments(raw, baseline)` adds the baseline [...] and makes them valid.
 """
 
 from __future__ import annotations
@@ -108,11 +108,11 @@ class Quantiles(Distribution):
     def arguments(self, raw: Tensor, baseline: Tensor) -> Arguments:
         middle = len(self.levels) // 2
         gaps = torch.special.ndtri(torch.tensor(self.levels, dtype=raw.dtype, device=raw.device)).diff()
-        start = torch.log(torch.expm1(START * gaps))  # the steps begin as a normal distribution's
-        steps = F.softplus(raw + torch.cat((start[:middle], start.new_zeros(1), start[middle:])))
+        # the steps begin as those of a normal distribution
+        steps = F.softplus(raw[..., 1:] + torch.log(torch.expm1(START * gaps)))
         below = -steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
-        above = steps[..., middle + 1 :].cumsum(-1)
-        centre = (baseline + raw[..., middle])[..., None]
+        above = steps[..., middle:].cumsum(-1)
+        centre = (baseline + raw[..., 0])[..., None]
         return (torch.cat((centre + below, centre, centre + above), dim=-1),)
 
     def loss(self, arguments: Arguments, target: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG002

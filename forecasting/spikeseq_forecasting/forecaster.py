@@ -17,6 +17,7 @@ from . import frames
 from .calendars import DAY, calendar, cycles_of, season_of, spacing
 from .distributions import NegativeBinomial, make_distribution
 from .features import Framing
+from .linear_start import ridge_start
 from .series_data import SeriesData, tensor
 from .series_model import Memory, Seen, SeriesModel
 from .training import fit_quietly, resolve_device, seeded
@@ -180,7 +181,7 @@ class SpikingForecaster(BaseForecaster):
         data = SeriesData(y, X, self._counts)
         cycles = cycles_of(data.times)
         model = self._build(data, cycles, int(_ahead(fh, data.times[-1:]).max()))
-        self._train(model, data.read(y, X, data.times, cycles), self.max_epochs)
+        self._train(model, data.read(y, X, data.times, cycles), self.max_epochs, start=True)
         self.pretrained_model_, self.pretrained_cycles_ = model, cycles
         return self
 
@@ -188,7 +189,7 @@ class SpikingForecaster(BaseForecaster):
         model = deepcopy(self.pretrained_model_)
         data = SeriesData(y, X, self._counts)
         _same_exogenous(model, data)
-        self._train(model, data.read(y, X, data.times, self.pretrained_cycles_), self.max_epochs)
+        self._train(model, data.read(y, X, data.times, self.pretrained_cycles_), self.max_epochs, start=False)
         self.pretrained_model_ = model
         return self
 
@@ -204,7 +205,8 @@ class SpikingForecaster(BaseForecaster):
             cycles = cycles_of(data.times)
             model = self._build(data, cycles, longest)
         block = data.read(y, X, data.times, cycles)
-        self._train(model, block, self.finetune_epochs if hasattr(self, "pretrained_model_") else self.max_epochs)
+        known = hasattr(self, "pretrained_model_")
+        self._train(model, block, self.finetune_epochs if known else self.max_epochs, start=not known)
         self.model_, self.cycles_, self.data_ = model, cycles, data
         self._read(block, None)
         return self
@@ -283,7 +285,7 @@ class SpikingForecaster(BaseForecaster):
         lags = self.lags or (7 * season + 1 if week else 2 * season + 1 if season > 1 else NON_SEASONAL_LAGS)
         return season, max(1, min(lags, steps // 3))
 
-    def _train(self, model: SeriesModel, block: Block, epochs: int) -> None:
+    def _train(self, model: SeriesModel, block: Block, epochs: int, start: bool) -> None:
         time = block.values.shape[1]
         if time < SHORTEST:
             warnings.warn(
@@ -297,6 +299,8 @@ class SpikingForecaster(BaseForecaster):
         sizes = (self.crop, self.batch_size, self.loss_steps)
         train = Crops(model, block, cut, *sizes)
         held_out = Crops(model, block, cut, *sizes, held_out=True) if cut < time else None
+        if start:
+            ridge_start(model, block, cut)
         task = ForecastTask(model, self.learning_rate, self.weight_decay, epochs * len(train))
         options = {"gradient_clip_val": 1.0, **(self.trainer_options or {})}
         resolve_device(self.device)

@@ -205,10 +205,12 @@ def test_exogenous_values_are_used():
     generator = np.random.default_rng(0)
     x = pd.Series(generator.normal(size=404), pd.period_range("1980-01", periods=404, freq="M")).to_frame("x")
     y = 10 * x["x"].iloc[:400] + generator.normal(0, 0.1, 400)
-    options = {"max_epochs": 150, "learning_rate": 0.02, "season": 1, "drift": False}
-    forecast = fitted(y, X=x.iloc[:400], **options).predict(X=x.iloc[400:])
-    assert np.abs(forecast - 10 * x["x"].iloc[400:]).mean() < 2
-    assert fitted(y, **options).predict().sub(10 * x["x"].iloc[400:]).abs().mean() > 4
+    options = {"max_epochs": 20, "season": 1, "drift": False}
+    truth = 10 * x["x"].iloc[400:]
+    informed = fitted(y, X=x.iloc[:400], **options).predict(X=x.iloc[400:])
+    blind = fitted(y, **options).predict()
+    assert np.abs(informed - truth).mean() < 0.4 * np.abs(blind - truth).mean()
+    assert np.corrcoef(informed, truth)[0, 1] > 0.99
 
 
 def test_exogenous_values_have_to_be_there():
@@ -259,20 +261,20 @@ def test_learns_what_the_baseline_cannot_know():
     """An alternating sign of the change: the last value is wrong every time, two lags tell all."""
     step = np.arange(200)
     y = pd.Series(np.where(step % 2, 1.0, -1.0) + 0.01 * np.random.default_rng(0).normal(size=200))
-    forecast = fitted(y, fh=[1, 2, 3], season=1, lags=4, max_epochs=150, learning_rate=0.02).predict()
+    forecast = fitted(y, fh=[1, 2, 3], season=1, lags=4, max_epochs=20).predict()
     assert np.allclose(forecast, [-1, 1, -1], atol=0.2)
 
 
 @pytest.mark.parametrize("distribution", ["student_t", "quantile"])
 def test_intervals_hold_their_share(distribution):
     y = pd.Series(np.random.default_rng(0).normal(size=1300))
-    forecaster = fitted(y[:1000], fh=[1, 2], distribution=distribution, season=1, drift=False, lags=8, max_epochs=60)
+    forecaster = fitted(y[:1000], fh=range(1, 6), distribution=distribution, season=1, drift=False, max_epochs=60)
     bounds = []
-    for row in range(1000, 1290, 2):
+    for row in range(1000, 1300, 5):
         bounds.append(forecaster.predict_interval(coverage=0.8).to_numpy())
-        forecaster.update(y[row : row + 2], update_params=False)
+        forecaster.update(y[row : row + 5], update_params=False)
     low, high = np.concatenate(bounds).T
-    assert 0.7 < ((low < y[1000:1290]) & (y[1000:1290] < high)).mean() < 0.9
+    assert 0.7 < ((low < y[1000:]) & (y[1000:] < high)).mean() < 0.9
 
 
 # Bad input
