@@ -52,12 +52,20 @@ def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: t
 
 
 def firing_threshold(op: str, value: Tensor | float, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """`per_channel`, and no NaN, which no membrane would ever reach; infinity is a way to say "never"."""
+    """`per_channel`, and no NaN."""
     threshold = per_channel(op, "threshold", value, x, dtype)
-    nan = math.isnan(value) if isinstance(value, (int, float)) else x.device.type == "cpu" and bool(value.isnan().any())
+    reachable(op, value)
+    return threshold
+
+
+def reachable(op: str, threshold: Tensor | float) -> None:
+    """No NaN, which no membrane would ever reach; infinity is a way to say "never"."""
+    if isinstance(threshold, (int, float)):
+        nan = math.isnan(threshold)
+    else:
+        nan = threshold.device.type == "cpu" and bool(threshold.isnan().any())
     if nan:
         raise ValueError(f"{op}: expected a finite threshold, got nan")
-    return threshold
 
 
 def countable(op: str, levels: int | None, dtype: torch.dtype) -> None:

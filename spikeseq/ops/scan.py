@@ -262,4 +262,6 @@ def conv_dsn(
 
 def spike(membrane: Tensor, threshold: Tensor, surrogate: Surrogate, strict: bool) -> tuple[Tensor, Tensor]:
     """Spikes, and a tensor that is finite only if every membrane was."""
+    if not torch.is_grad_enabled():
+        return surrogate.fire(membrane, threshold, strict), membrane
     return fire(membrane, threshold, surrogate, strict), membrane

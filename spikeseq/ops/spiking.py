@@ -11,6 +11,7 @@ from .opaque import opaque
 from .surrogate import Surrogate, atan, integer
 
 OUTPUTS = ("spikes", "membrane")
+FEW = 1 << 14  # membranes without gradient, such as one step's: three torch operations beat starting a kernel
 
 
 def _spikes_and_state(x: Tensor, complex_state: bool = False, lags: int | None = None) -> tuple[Tensor, ...]:
@@ -34,11 +35,11 @@ def spike(
         raise TypeError(f"spike: expected a floating, non-empty membrane, got {checks.shape_of(membrane)}")
     dtype = checks.compute_dtype(membrane)
     checks.countable("spike", surrogate.levels, membrane.dtype)
+    checks.reachable("spike", threshold)
     threshold = torch.as_tensor(threshold, dtype=dtype, device=membrane.device)
-    if membrane.device.type == "cpu" and bool(threshold.isnan().any()):
-        raise ValueError("spike: expected a finite threshold, got nan")
     by_channel = membrane.ndim > 0 and threshold.shape in ((), (1,), membrane.shape[-1:])
-    run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel))
+    few = not torch.is_grad_enabled() and membrane.numel() <= FEW
+    run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel, few=few))
     spikes, witness = run.spike(widened(run, membrane, dtype), threshold, surrogate, strict)
     checks.finite_run("spike", witness, membrane=membrane)
     return spikes.to(membrane.dtype)

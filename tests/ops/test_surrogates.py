@@ -191,3 +191,16 @@ def test_bad_levels(levels: float) -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(ValueError, match=r"expected one of .*atan.*'step'"):
         Surrogate("step", 1.0)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("surrogate", [ops.atan(), ops.integer(3)], ids=str)
+@pytest.mark.parametrize("rows", [1, 100], ids=["few", "many"])
+def test_spikes_without_gradient_are_the_spikes(surrogate: ops.Surrogate, rows: int) -> None:
+    """Few values without gradient take a shorter way, at any number of them."""
+    membrane = torch.randn(rows, 256) * 2
+    with torch.no_grad():
+        short = ops.spike(membrane, 0.7, surrogate)
+    with spikeseq.backend("reference"):
+        assert torch.equal(short, ops.spike(membrane, 0.7, surrogate))
+    with torch.no_grad(), pytest.raises(ValueError, match="expected finite membrane, got nan"):
+        ops.spike(torch.full((rows, 256), torch.nan), 0.7, surrogate)

@@ -34,6 +34,8 @@ def refuses(request: Any) -> str | None:
         return f"it runs float32 on a CPU, not {request.dtype} on {request.device}"
     if not request.by_channel:
         return "its thresholds are one number or one a channel"
+    if request.few and not request.by_name:
+        return "for few values plain torch is faster"
     if not request.detach_reset:
         return "the gradient through the reset is an option of 'reference' only"
     if request.varying and request.complex_state:
