@@ -1,4 +1,4 @@
-"""python -m spikeseq_forecasting bench forecast|horizons|streaming|table ..."""
+"""python -m spikeseq_forecasting bench forecast|horizons|classify|streaming|table ..."""
 
 from __future__ import annotations
 

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from .. import loaders
+from ..presets import LONG_HORIZON
 from ..protocols import LONG_HORIZONS, SEQSNN_HORIZONS, Array, Forecast, Split, Starts, evaluate, long_horizon, seqsnn
 from ..training import seeded
 from .models import quietly
 from .report import Job
 
 PROTOCOLS = {"long": (long_horizon, LONG_HORIZONS), "seqsnn": (seqsnn, SEQSNN_HORIZONS)}
-BATCH = 256
+NUMBERS_AT_ONCE = 1 << 23  # of forecasts, which bounds the memory
 Fitter = Callable[[Split, int, int], tuple[Forecast, dict[str, Any]]]  # split, horizon, seed -> forecast, settings
 
 
@@ -52,7 +53,8 @@ def score(fit: Fitter, split: Split, horizon: int, seed: int) -> dict[str, Any]:
         begin = time.process_time()
         forecast, settings = fit(split, horizon, seed)
         middle = time.process_time()
-        scores = evaluate(forecast, split.values, split.test, horizon, BATCH)
+        batch = max(1, NUMBERS_AT_ONCE // (horizon * split.values.shape[1]))
+        scores = evaluate(forecast, split.values, split.test, horizon, batch)
         end = time.process_time()
     times = {"fit_cpu_s": middle - begin, "predict_cpu_s": end - middle}
     return {"settings": settings, **asdict(scores), **times}
@@ -87,4 +89,19 @@ def linear(kind: str) -> Fitter:
     return fit
 
 
-FITTERS: dict[str, Fitter] = {"last-value": last_value, "nlinear": linear("N"), "dlinear": linear("D")}
+def spiking(split: Split, horizon: int, seed: int) -> tuple[Forecast, dict[str, Any]]:
+    """SpikingForecaster, one network for all series; it sees all of the past that there is."""
+    from ..forecaster import SpikingForecaster
+
+    model = SpikingForecaster(random_state=seed, device="cpu", **LONG_HORIZON)
+    values = pd.DataFrame(split.values)
+    model.fit(values.iloc[: split.validation[0]], fh=range(1, horizon + 1))
+    return lambda starts: model.predict_rolling(values.iloc[: starts.max()], starts.tolist()), LONG_HORIZON
+
+
+FITTERS: dict[str, Fitter] = {
+    "spiking-forecaster": spiking,
+    "last-value": last_value,
+    "nlinear": linear("N"),
+    "dlinear": linear("D"),
+}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..presets import SMALL
 from .models import GluonTS, Model, Sktime
 from .sets import Problem
 
 EPOCHS = 30  # of GluonTS' networks, 50 batches of 32 windows each
+SPIKING_EPOCHS = 10  # of SpikingEstimator, the same batches
 NLINEAR_EPOCHS = 100  # of all windows, in batches of 8
 
 
@@ -53,7 +55,25 @@ def patchtst(problem: Problem) -> Model:
     return GluonTS(without_frequency(PatchTSTEstimator), EPOCHS, context_length=context(problem), **patches)
 
 
+def spiking_forecaster(problem: Problem) -> Model:
+    from ..forecaster import SpikingForecaster
+
+    def make(seed: int, **settings: Any) -> Any:
+        return SpikingForecaster(random_state=seed, device="cpu", **settings)
+
+    return Sktime(make, season=problem.season, **SMALL[problem.name])
+
+
+def spiking_estimator(problem: Problem) -> Model:
+    """Its season is the frequency's: 1 for years."""
+    from ..gluonts_estimator import SpikingEstimator
+
+    return GluonTS(SpikingEstimator, SPIKING_EPOCHS, context_length=context(problem))
+
+
 MODELS: dict[str, Callable[[Problem], Model]] = {
+    "spiking-forecaster": spiking_forecaster,
+    "spiking-estimator": spiking_estimator,
     "seasonal-naive": seasonal_naive,
     "theta": theta,
     "nlinear": nlinear,

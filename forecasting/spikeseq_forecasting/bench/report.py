@@ -67,6 +67,7 @@ def read(paths: Iterable[Path]) -> list[Row]:
 TABLES: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "forecast": (("model", "refit"), "set", ("mase", "wql", "fit_cpu_s")),
     "horizons": (("protocol", "set", "model"), "horizon", ("mse", "mae", "r2", "rse", "fit_cpu_s")),
+    "classification": (("model",), "set", ("accuracy", "fit_cpu_s")),
     "streaming": (("model",), "rows", ("update_ms", "predict_ms")),
 }
 

@@ -25,7 +25,13 @@ def naive(seed: int) -> Any:  # noqa: ARG001
     return NaiveForecaster(strategy="last", sp=SEASON)
 
 
-FORECASTERS: dict[str, Callable[[int], Any]] = {"seasonal-naive": naive}
+def spiking(seed: int) -> Any:
+    from ..forecaster import SpikingForecaster
+
+    return SpikingForecaster(season=SEASON, max_epochs=1, random_state=seed, device="cpu")
+
+
+FORECASTERS: dict[str, Callable[[int], Any]] = {"spiking-forecaster": spiking, "seasonal-naive": naive}
 
 
 def jobs(models: Iterable[str], rows: Iterable[int], seeds: Iterable[int]) -> list[Job]:
