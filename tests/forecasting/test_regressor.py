@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from spikeseq_forecasting import regressor as module
+from spikeseq_forecasting.bank import ConvolutionBank
+from spikeseq_forecasting.panel_model import ALPHAS, PanelModel, _fit_readout
 from spikeseq_forecasting.regressor import SpikingRegressor
 
 SMALL: dict[str, Any] = {"features": 400, "width": 8, "depth": 1, "max_epochs": 3, "device": "cpu", "random_state": 0}
@@ -85,3 +88,23 @@ def test_bad_targets_are_named():
         y[2] = wrong
         with pytest.raises(ValueError, match=r"y: expected finite values, got (nan|inf)|y.*missing|NaN"):
             SpikingRegressor(**SMALL).fit(X, y)
+
+
+def test_left_out_predictions_are_those_of_refits_without_the_instance():
+    torch.manual_seed(0)
+    rates, weight = torch.rand(12, 5, dtype=torch.float64), torch.rand(12, dtype=torch.float64) + 0.5
+    y = rates @ torch.randn(5, 1, dtype=torch.float64) + 0.3 * torch.randn(12, 1, dtype=torch.float64)
+    model = PanelModel(ConvolutionBank(1), np.zeros(1), torch.ones(1), masked=False)
+    found = _fit_readout(model, rates, y, weight, None).flatten().numpy()
+    features, kept = ((rates - rates.mean(0)) / rates.std(0, unbiased=False)).numpy(), ~np.eye(12, dtype=bool)
+
+    def refits(alpha):
+        for one, rest in enumerate(kept):
+            ridge = Ridge(alpha).fit(features[rest], y[rest, 0], weight[rest])
+            yield ridge.predict(features[one : one + 1]).item()
+
+    errors = [np.abs(found - list(refits(alpha))).max() for alpha in ALPHAS]
+    assert min(errors) < 1e-9
+    whole = Ridge(ALPHAS[int(np.argmin(errors))]).fit(features, y[:, 0], weight).predict(features)
+    assert model.readout is not None
+    np.testing.assert_allclose(model.readout(rates).flatten(), whole)
