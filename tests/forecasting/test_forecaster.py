@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback
 from sktime.datasets import load_airline
 from sktime.utils.estimator_checks import parametrize_with_checks
+from torch.utils import _pytree as pytree
 
 from spikeseq_forecasting import SpikingForecaster
 from spikeseq_forecasting.series_model import SeriesModel
@@ -24,19 +25,19 @@ def test_sktime_accepts_it(obj, test_name):
     obj(test_name)
 
 
-def series(steps=60, season=12, rise=0.3, seed=0, freq="M"):
+def series(steps=60, season=12, rise=0.3, seed=0, freq="M") -> Any:
     step = np.arange(steps)
     noise = np.random.default_rng(seed).normal(size=steps)
     index = pd.period_range("2000-01", periods=steps, freq=freq)
     return pd.Series(20 + rise * step + 5 * np.sin(2 * np.pi * step / season) + noise, index, name="y")
 
 
-def panel(names=("a", "b", "c"), steps=50):
+def panel(names=("a", "b", "c"), steps=50) -> Any:
     parts = {name: series(steps, seed=i) for i, name in enumerate(names)}
     return pd.concat(parts, names=["name", "time"]).to_frame("y")
 
 
-def fitted(y=None, fh=FH, X=None, **options) -> Any:
+def fitted(y: Any = None, fh: Any = FH, X: Any = None, **options: Any) -> Any:
     return SpikingForecaster(**{**TINY, **options}).fit(series() if y is None else y, X=X, fh=fh)
 
 
@@ -96,7 +97,7 @@ def test_an_update_reads_its_row_alone_and_keeps_no_history(steps, monkeypatch):
 
 def memory_size(forecaster):
     """Numbers held in the storage of all tensors of the memory."""
-    leaves = torch.utils._pytree.tree_leaves(forecaster.memory_)
+    leaves = pytree.tree_leaves(forecaster.memory_)
     return sum(leaf.untyped_storage().size() // leaf.element_size() for leaf in leaves)
 
 
@@ -114,7 +115,8 @@ def test_update_predict_replays_overlapping_windows():
 
     y = series(72)
     forecaster = fitted(y[:60], fh=[1])
-    cv = SlidingWindowSplitter(fh=[1], window_length=6, step_length=1)
+    one: Any = [1]
+    cv = SlidingWindowSplitter(fh=one, window_length=6, step_length=1)
     moved = forecaster.update_predict(y[60:], cv, update_params=False)
     assert forecaster.predict().index[0] == y.index[60]  # the forecaster itself did not move
     step_by_step = fitted(y[:60], fh=[1])
@@ -146,7 +148,7 @@ def test_same_seed_same_forecast_and_global_generators_as_before():
 def test_pretrained_weights_survive_clone_and_fit():
     forecaster = SpikingForecaster(finetune_epochs=0, **TINY).pretrain(panel(), fh=FH)
     weights = forecaster.pretrained_model_.state_dict()
-    clone = forecaster.clone()
+    clone: Any = forecaster.clone()
     clone.fit(series(40, seed=9), fh=[1, 3])
     assert all(torch.equal(weights[name], value) for name, value in clone.model_.state_dict().items())
     assert len(clone.predict()) == 2
