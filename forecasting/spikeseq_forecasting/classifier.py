@@ -55,7 +55,7 @@ class SpikingClassifier(BaseClassifier):
     Examples
     --------
     >>> from sktime.datasets import load_unit_test
-    >>> from spikeseq_forecasting.classifier import SpikingClassifier
+    >>> from spikeseq_forecasting import SpikingClassifier
     >>> X, y = load_unit_test(split="train")
     >>> classifier = SpikingClassifier(features=500, random_state=0).fit(X, y)
     >>> classifier.predict_proba(X).shape

@@ -27,13 +27,13 @@ from .trunk import ResidualTask, Trunk, class_loss, value_loss
 
 ALPHAS = np.logspace(-3, 5, 17)
 TRUNK_FROM = 50  # instances; of fewer, the held-out part says nothing
-SIGMAS = 2.0
+SIGMAS = 2.0  # standard errors by which the trunk must better the held-out loss: it is the best of many epochs
 
 
 class PanelModel(nn.Module):
     """out = temperature * Linear(rates of the convolution bank) + trunk: see `SpikingClassifier`.
 
-    `fit_panel_model` makes one. x is the panel over the training set's deviation, a channel each; the trunk sees x,
+    `fit_panel_model` makes one. x is the centred panel divided by the training set's deviation, channel by channel; the trunk sees x,
     its differences, and, where values were missing in training, a mask of the observed ones.
     """
 

@@ -42,7 +42,7 @@ class SpikingRegressor(BaseRegressor):
     Examples
     --------
     >>> from sktime.datasets import load_unit_test
-    >>> from spikeseq_forecasting.regressor import SpikingRegressor
+    >>> from spikeseq_forecasting import SpikingRegressor
     >>> X, y = load_unit_test(split="train")
     >>> regressor = SpikingRegressor(features=500, random_state=0).fit(X, y.astype(float))
     >>> regressor.predict(X).shape
