@@ -71,7 +71,7 @@ class StatefulPredictor:
     further back than `predictor.predict`, which sees context_length steps; on histories within those both agree.
     """
 
-    def __init__(self, predictor: SpikingPredictor) -> None:
+    def __init__(self, predictor: PyTorchPredictor) -> None:
         self.predictor = predictor
         transform: Any = predictor.input_transform
         self._features = Chain(transform.transformations[:-1])  # all but the cut into windows
