@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from spikeseq.blocks import PairClassifier, SequenceClassifier, TokenModel
+from spikeseq.blocks import SDTCM, PairClassifier, SequenceClassifier, TokenModel
 from spikeseq.energy import ACCUMULATE, MAC, MULTIPLY, audit, energy, paper_layer_energy
 from spikeseq.neurons import LIF, Neuron
 from spikeseq.tracing import classify, trace
@@ -81,7 +81,9 @@ def test_every_operation_of_a_classifier_by_hand(neuron: str, both: bool) -> Non
     width, steps, directions = 6, 20, 1 + both
     rates = report.firing_rates
     assert min(rates.values()) > 0
-    dynamics = model.backbone.blocks()[0].neuron.dynamics_cost()
+    block = model.backbone.blocks()[0]
+    assert isinstance(block, SDTCM)
+    dynamics = block.neuron.dynamics_cost()
     multiplies = accumulates = 0.0
     for i in range(2):
         layer = f"backbone.layers.{i}"
