@@ -33,8 +33,8 @@ SIGMAS = 2.0  # standard errors by which the trunk must better the held-out loss
 class PanelModel(nn.Module):
     """out = temperature * Linear(rates of the convolution bank) + trunk: see `SpikingClassifier`.
 
-    `fit_panel_model` makes one. x is the centred panel divided by the training set's deviation, channel by channel; the trunk sees x,
-    its differences, and, where values were missing in training, a mask of the observed ones.
+    `fit_panel_model` makes one. x is the centred panel divided by the training set's deviation, channel by channel;
+    the trunk sees x, its differences, and, where values were missing in training, a mask of the observed ones.
     """
 
     scale: Tensor
