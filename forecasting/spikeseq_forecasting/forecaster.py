@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from copy import copy, deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,11 @@ class SpikingForecaster(BaseForecaster):
         y_{t+h} = baseline_{t+h} + scale_t * (W_h z_t + V_h x_t + U known_{t+h})
 
     baseline: the same phase of the last season seen, plus the mean rise a season of all the past (`drift`); z: the
-    state of a stack of spiking neurons that read x: lags, change over a season, calendar, exogenous values. All of it
-    is causal and streams: `update` moves the state on by the new rows alone, in time that does not depend on the
-    length of the history, and gives what fitting the same weights on all rows would. Parameters never change in
-    `update`, whatever `update_params` says; to learn from new rows, fit again.
+    state of a stack of spiking neurons that read x: lags, change over a season, calendar, exogenous values.
+    Training starts from ridge regressions of U and V, with W at zero. All of it is causal and streams: `update`
+    moves the state on by the new rows alone, in time that does not depend on the length of the history, and gives
+    what fitting the same weights on all rows would. Parameters never change in `update`, whatever `update_params`
+    says; to learn from new rows, fit again.
 
     Several series (panel, hierarchy) or columns share the network; each is scaled by itself. Missing values are taken
     as those of a season before and never trained on. Exogenous X has to reach over the forecast horizon in `predict`;
@@ -243,21 +245,29 @@ class SpikingForecaster(BaseForecaster):
             block, seen, x = self.look(pd.DataFrame(y))
             z, _ = model.network.encode(x, starts=seen.age == 1)
             for steps in torch.as_tensor(np.asarray(origins) - 1).split(256):
-                raw = model.network.head(z[:, steps], x[:, steps], self.known(block, steps.expand(len(z), -1)))
+                known = model.known(steps.expand(len(z), -1), block.calendar, block.exogenous)
+                raw = model.network.head(z[:, steps], x[:, steps], known)
                 arguments, scale = model.arguments(raw, Seen(*(part[:, steps] for part in seen)))
                 out.append(self.data_.undo(model.network.distribution.mean(arguments) * scale))
         return np.moveaxis(np.concatenate(out, 1), 0, 2)
 
     def look(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> tuple[Block, Seen, Tensor]:
-        """The rows of a history from its beginning, what each step knows, and what the network reads there."""
-        block = copy(self.data_).read(y, X, frames.times_of(y), self.cycles_)
-        seen = self.model_.look(block.values)
-        return block, seen, self.model_.inputs(seen, block.calendar, block.exogenous)
+        """The rows of a history from its beginning, what each step knows, and what the network reads there.
 
-    def known(self, block: Block, steps: Tensor) -> Tensor | None:
-        """What the head knows at `steps` [rows, steps] of `block`; nothing is known past its end."""
-        pad = (0, 0, 0, self.model_.framing.horizon)
-        return self.model_.known(steps, *(nn.functional.pad(part, pad) for part in (block.calendar, block.exogenous)))
+        The block's calendar goes on for the horizon; its exogenous values are 0, the mean, there.
+        """
+        times = frames.times_of(y)
+        block = copy(self.data_).read(y, X, times, self.cycles_)
+        seen = self.model_.look(block.values)
+        x = self.model_.inputs(seen, block.calendar, block.exogenous)
+        phases = torch.from_numpy(calendar(self._ahead_of(times[-1:]), self.cycles_)).expand(len(x), -1, -1)
+        later = nn.functional.pad(block.exogenous, (0, 0, 0, self.model_.framing.horizon))
+        return replace(block, calendar=torch.cat((block.calendar, phases), 1), exogenous=later), seen, x
+
+    def _ahead_of(self, cutoff: Any) -> pd.Index:
+        """The time stamps of the whole horizon."""
+        steps = range(1, self.model_.framing.horizon + 1)
+        return ForecastingHorizon(steps, is_relative=True).to_absolute_index(cutoff)
 
     @property
     def _counts(self) -> bool:
@@ -317,8 +327,7 @@ class SpikingForecaster(BaseForecaster):
     def _forecast(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> tuple[Any, Tensor, np.ndarray, pd.Index]:
         """Arguments and scale of all steps ahead, the steps wanted (from 0), and the index of the answer."""
         steps = _ahead(fh, self.cutoff)
-        every = ForecastingHorizon(range(1, self.model_.framing.horizon + 1), is_relative=True)
-        times = every.to_absolute_index(self.cutoff)
+        times = self._ahead_of(self.cutoff)
         with torch.no_grad():
             arguments, scale = self.model_.forecast(self.memory_, *self.data_.ahead(X, times, self.cycles_))
         index = frames.index_of(fh.to_absolute_index(self.cutoff), self.data_.instances, self.data_.names)

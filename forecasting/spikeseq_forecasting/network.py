@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikeseq import Backbone
+from spikeseq.blocks import Backbone
 
 from .distributions import Distribution, make_distribution
 

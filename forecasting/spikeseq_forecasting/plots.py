@@ -101,7 +101,8 @@ def energy(
     """
     block, _, x = forecaster.look(pd.DataFrame(y), X)
     steps = torch.arange(x.shape[1]).expand(len(x), -1)
-    report = count(_Known(forecaster.model_.network, forecaster.known(block, steps)), x)
+    known = forecaster.model_.known(steps, block.calendar, block.exogenous)
+    report = count(_Known(forecaster.model_.network, known), x)
     return report.full_joule / report.steps, report
 
 

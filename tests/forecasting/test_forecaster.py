@@ -14,6 +14,7 @@ from sktime.utils.estimator_checks import parametrize_with_checks
 from torch.utils import _pytree as pytree
 
 from spikeseq_forecasting import SpikingForecaster
+from spikeseq_forecasting.frames import times_of
 from spikeseq_forecasting.series_model import SeriesModel
 
 TINY = {"max_epochs": 2, "width": 8, "device": "cpu", "random_state": 0}
@@ -45,8 +46,7 @@ def recomputed(forecaster, y):
     """The forecast of the same weights that read a longer history from its beginning."""
     frame = pd.DataFrame(y)
     forecaster._set_cutoff_from_y(frame)
-    block, *_ = forecaster.look(frame)
-    forecaster._read(block, None)
+    forecaster._read(forecaster.data_.read(frame, None, times_of(frame), forecaster.cycles_), None)
     return forecaster.predict()
 
 
@@ -230,7 +230,8 @@ def test_hierarchy_panel_and_columns_keep_their_places():
     """One network for all: each series' forecast is near its own level, whatever the layout."""
     levels = {("x", "a"): 100.0, ("x", "b"): -50.0, ("y", "a"): 3000.0}
     parts = {key: (series(seed=i) + level).to_frame("one") for i, (key, level) in enumerate(levels.items())}
-    y = pd.concat(parts, names=["group", "name", "time"])
+    names: Any = ["group", "name", "time"]
+    y = pd.concat(parts, names=names)
     y["two"] = y["one"] * 10
     forecast = fitted(y).predict()
     assert list(forecast.columns) == ["one", "two"]
@@ -253,10 +254,11 @@ def test_series_of_unequal_length_end_together():
 
 def test_rolling_forecasts_are_those_of_the_stream():
     y = series(70)
-    forecaster = fitted(y[:60])
-    rolled = forecaster.predict_rolling(y, [60, 65])
+    forecaster = fitted(y[:60], max_epochs=20)
+    rolled = forecaster.predict_rolling(y, [60, 65, 70])
     assert np.allclose(rolled[0, :, 0], forecaster.predict(), rtol=1e-5)
     assert np.allclose(rolled[1, :, 0], forecaster.update(y[60:65], update_params=False).predict(), rtol=1e-5)
+    assert np.allclose(rolled[2, :, 0], forecaster.update(y[65:], update_params=False).predict(), rtol=1e-5)
 
 
 def test_learns_what_the_baseline_cannot_know():
