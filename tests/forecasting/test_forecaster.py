@@ -136,10 +136,12 @@ def test_no_stale_state_on_refit():
 
 
 def test_same_seed_same_forecast_and_global_generators_as_before():
-    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    numbers: Any = np.random.get_state()  # noqa: NPY002
+    states = torch.get_rng_state(), numbers[1].copy(), random.getstate()
     one, two, other = (fitted(random_state=seed, crop=30).predict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), states[0])
-    assert (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
+    numbers = np.random.get_state()  # noqa: NPY002
+    assert (numbers[1] == states[1]).all()
     assert random.getstate() == states[2]
     assert one.equals(two)
     assert not one.equals(other)
