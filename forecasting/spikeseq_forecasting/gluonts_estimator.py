@@ -235,7 +235,7 @@ class SpikingEstimator(PyTorchLightningEstimator):
 
         def loader(data: Dataset, make: Callable[..., Iterable], **options: Any) -> Iterable:
             with env._let(max_idle_transforms=max(len(data), 100)):
-                transformed = transformation.apply(data, is_train=True)
+                transformed: Any = transformation.apply(data, is_train=True)
                 return make(Cached(transformed) if cache_data else transformed, module, **options)
 
         train = loader(training_data, self.create_training_data_loader, shuffle_buffer_length=shuffle_buffer_length)
@@ -279,7 +279,8 @@ class SpikingEstimator(PyTorchLightningEstimator):
         shuffle_buffer_length: int | None = None,
         **kwargs: Any,  # noqa: ARG002
     ) -> Iterable:
-        instances = self._splitter(self.train_sampler).apply(Cyclic(data).stream(), is_train=True)
+        endless: Any = Cyclic(data).stream()  # pyright: ignore[reportArgumentType]
+        instances = self._splitter(self.train_sampler).apply(endless, is_train=True)
         return as_stacked_batches(
             instances,
             batch_size=self.batch_size,

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,8 +49,9 @@ def test_weighted_quantile_loss_is_gluonts():
     truth = PROBLEM.truth(4)
     quantiles = np.sort(10 + RNG.normal(size=(2, 3, len(LEVELS))))
     test_data = split(models.as_dataset(PAIR), offset=-3)[1].generate_instances(3)
+    begin: Any = INDEX[-3]
     forecasts = [
-        QuantileForecast(quantiles[i].T, pd.Period("2003-02", "M"), [str(level) for level in LEVELS], item_id=name)
+        QuantileForecast(quantiles[i].T, begin, [str(level) for level in LEVELS], item_id=name)
         for i, name in enumerate(PAIR)
     ]
     theirs = evaluate_forecasts(forecasts, test_data=test_data, metrics=[MeanWeightedSumQuantileLoss(LEVELS)])

@@ -32,7 +32,7 @@ def nlinear(problem: Problem) -> Model:
     """One network a series; no quantiles."""
     from sktime.forecasting.ltsf import LTSFNLinearForecaster
 
-    sizes = {"seq_len": context(problem), "pred_len": problem.horizon}
+    sizes: dict[str, Any] = {"seq_len": context(problem), "pred_len": problem.horizon}
     return Sktime(unseeded(LTSFNLinearForecaster), quantiles=False, num_epochs=NLINEAR_EPOCHS, **sizes)
 
 

@@ -57,9 +57,11 @@ def read(paths: Iterable[Path]) -> list[Row]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             try:
                 rows.append(json.loads(line))
-                rows[-1]["table"], rows[-1]["model"]
+                known = rows[-1]["table"] in TABLES
             except (json.JSONDecodeError, KeyError, TypeError):
-                raise ValueError(f"{path}, line {number}: expected a JSON object of the benchmark") from None
+                known = False
+            if not known:
+                raise ValueError(f"{path}, line {number}: expected a JSON object of the benchmark")
     return rows
 
 

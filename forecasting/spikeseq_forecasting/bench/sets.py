@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,14 +40,16 @@ def airline() -> Problem:
     """Monthly airline passengers 1949-1960 (Box and Jenkins), as sktime has it."""
     from sktime.datasets import load_airline
 
-    return Problem("airline", {"airline": load_airline()}, season=12, horizon=12, windows=3)
+    passengers: Any = load_airline()
+    return Problem("airline", {"airline": passengers}, season=12, horizon=12, windows=3)
 
 
 def co2() -> Problem:
     """Mauna Loa CO2 1958-2001 as statsmodels has it: means of months, five missing ones interpolated."""
     from statsmodels.datasets import co2
 
-    monthly = co2.load_pandas().data["co2"].resample("MS").mean().interpolate()
+    weekly: Any = co2.load_pandas().data
+    monthly = weekly["co2"].resample("MS").mean().interpolate()
     return Problem("co2", {"co2": monthly.to_period("M")}, season=12, horizon=12, windows=3)
 
 
@@ -54,7 +57,7 @@ def sunspots() -> Problem:
     """Yearly sunspot numbers 1700-2008 as statsmodels has them; the season is the cycle's mean length, rounded."""
     from statsmodels.datasets import sunspots
 
-    data = sunspots.load_pandas().data
+    data: Any = sunspots.load_pandas().data
     years = pd.PeriodIndex(data["YEAR"].astype(int).astype(str), freq="Y")
     return Problem("sunspots", {"sunspots": pd.Series(data["SUNACTIVITY"].to_numpy(), years)}, 11, 11, windows=3)
 
@@ -63,7 +66,7 @@ def aus_retail() -> Problem:
     """Australian monthly retail turnover 1982-2018: the 133 series without a gap (fpp3)."""
     data = fpp3("aus_retail")
     data["Month"] = pd.PeriodIndex(pd.to_datetime(data["Month"], format="%Y %b"), freq="M")
-    series = {str(key): part.set_index("Month")["Turnover"] for key, part in data.groupby("Series ID")}
+    series: dict[str, Any] = {str(key): part.set_index("Month")["Turnover"] for key, part in data.groupby("Series ID")}
     longest = max(map(len, series.values()))
     whole = {key: values for key, values in series.items() if len(values) == longest}
     return Problem("aus_retail", whole, season=12, horizon=12, windows=1)
