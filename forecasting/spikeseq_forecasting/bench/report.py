@@ -83,11 +83,13 @@ def table(kind: str, rows: list[Row]) -> str:
     across, down, numbers = TABLES[kind]
     lines = list(dict.fromkeys(tuple(str(row[name]) for name in across) for row in rows))
     columns = list(dict.fromkeys(row[down] for row in rows))
-    drawn = [[*across, *map(str, columns), "mean"]]
+    averaged = kind != "streaming"  # a mean over lengths of history would say nothing
+    drawn = [[*across, *map(str, columns), *["mean"] * averaged]]
     for line in lines:
         found = [row for row in rows if tuple(str(row[name]) for name in across) == line]
         cells = [[row for row in found if row[down] == column] for column in columns]
-        drawn.append([*line, *(cell(some, numbers) for some in cells), cell(found if all(cells) else [], numbers)])
+        mean = [cell(found if all(cells) else [], numbers)] * averaged
+        drawn.append([*line, *(cell(some, numbers) for some in cells), *mean])
     head, *body = ("| " + " | ".join(row) + " |" for row in drawn)
     return "\n".join([f"{kind}: {' / '.join(numbers)}", "", head, "|---" * len(drawn[0]) + "|", *body])
 
