@@ -1,5 +1,6 @@
 """What sktime's own checks do not see: streams, seeds, clones, bad input."""
 
+import doctest
 import random
 import warnings
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from sktime.datasets import load_airline
-from sktime.utils.estimator_checks import parametrize_with_checks
+from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 from torch.utils import _pytree as pytree
 
 from spikeseq_forecasting import SpikingForecaster
+from spikeseq_forecasting import forecaster as forecaster_module
 from spikeseq_forecasting.frames import times_of
 from spikeseq_forecasting.series_model import SeriesModel
 
@@ -23,7 +25,12 @@ FH = [1, 2, 3, 4]
 
 @parametrize_with_checks(SpikingForecaster)
 def test_sktime_accepts_it(obj, test_name):
-    obj(test_name)
+    check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)
+
+
+def test_doctest():
+    result = doctest.testmod(forecaster_module)
+    assert result.attempted > 0 == result.failed
 
 
 def series(steps=60, season=12, rise=0.3, seed=0, freq="M") -> Any:
