@@ -174,7 +174,7 @@ class SpikingForecaster(BaseForecaster):
         self.trainer_options = trainer_options
         self._y = self._X = None
         super().__init__()
-        if not (isinstance(distribution, str) and distribution != "point"):
+        if distribution == "point":
             self.set_tags(**{"capability:pred_int": False})
 
     def _pretrain(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: Any = None) -> SpikingForecaster:
@@ -198,7 +198,8 @@ class SpikingForecaster(BaseForecaster):
     def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> SpikingForecaster:
         longest = int(_ahead(fh, self.cutoff).max())
         data = SeriesData(y, X, self._counts)
-        if hasattr(self, "pretrained_model_"):
+        pretrained = hasattr(self, "pretrained_model_")
+        if pretrained:
             model, cycles = deepcopy(self.pretrained_model_), self.pretrained_cycles_
             _same_exogenous(model, data)
             if longest > model.framing.horizon:
@@ -207,8 +208,7 @@ class SpikingForecaster(BaseForecaster):
             cycles = cycles_of(data.times)
             model = self._build(data, cycles, longest)
         block = data.read(y, X, data.times, cycles)
-        known = hasattr(self, "pretrained_model_")
-        self._train(model, block, self.finetune_epochs if known else self.max_epochs, start=not known)
+        self._train(model, block, self.finetune_epochs if pretrained else self.max_epochs, start=not pretrained)
         self.model_, self.cycles_, self.data_ = model, cycles, data
         self._read(block, None)
         return self
