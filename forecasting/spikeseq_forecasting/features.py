@@ -37,21 +37,6 @@ def first_observed(values: Tensor) -> Tensor:
     return values.nan_to_num(0.0).gather(1, first).squeeze(1)
 
 
-def windows(values: Tensor, size: int, before: Tensor | None = None) -> Tensor:
-    """values [batch, time] -> a view [batch, time, size]: at t the last `size` values up to t, oldest first.
-
-    before: the window [batch, size] carried from earlier values; None repeats the first value.
-    """
-    head = values[:, :1].expand(-1, size - 1) if before is None else before[:, 1:]
-    return torch.cat((head, values), dim=1).unfold(1, size, 1)
-
-
-def future(values: Tensor, horizon: int) -> Tensor:
-    """values [batch, time, ...] -> a view [batch, time - horizon, horizon, ...]: at t the values t + 1..t + horizon."""
-    moved = values[:, 1:].unfold(1, horizon, 1)
-    return moved.movedim(-1, 2)
-
-
 def slope(window: Tensor, start: Tensor, age: Tensor, season: int) -> Tensor:
     """Mean change a step over all that was seen, [...]: the mean of the last season's values less the first season's.
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeseq_forecasting.calendars import DAY, WEEK, YEAR, calendar, cycles_of, season_of
-from spikeseq_forecasting.features import Framing, fill_forward, fill_season, future, windows
+from spikeseq_forecasting.features import Framing, fill_forward, fill_season
 from spikeseq_forecasting.series_model import SeriesModel
 
 NAN = torch.nan
@@ -27,12 +27,6 @@ def test_missing_values_are_those_of_a_season_before(season, time):
     for t in range(season, time):
         expected[:, t] = torch.where(values[:, t].isnan(), expected[:, t - season], values[:, t])
     assert torch.equal(fill_season(values, season).nan_to_num(99), expected.nan_to_num(99))
-
-
-def test_windows_and_futures():
-    values = torch.arange(5.0)[None]
-    assert windows(values, 3)[0].tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4]]
-    assert future(values[..., None], 2)[0, ..., 0].tolist() == [[1, 2], [2, 3], [3, 4]]
 
 
 @given(season=st.integers(1, 5), horizon=st.integers(1, 12), rise=st.floats(-2, 2), seasons=st.integers(2, 4))
@@ -81,3 +75,11 @@ def test_calendar_repeats_with_its_cycles():
     assert np.allclose(values[: -24 * 7], values[24 * 7 :], atol=1e-4)
     assert not np.allclose(values[:-24], values[24:], atol=1e-1)
     assert np.abs(values).max() <= 1
+
+
+def test_windows_of_a_short_series_repeat_its_first_value():
+    values = torch.tensor([[NAN, 4.0, 5.0, NAN, 7.0]])
+    seen = SeriesModel(Framing(2, 1, lags=2), width=4).look(values)
+    assert seen.window[0].tolist() == [[4, 4, 4], [4, 4, 4], [4, 4, 5], [4, 5, 5], [5, 5, 7]]
+    assert seen.age[0].tolist() == [0, 1, 2, 3, 4]
+    assert seen.observed[0].tolist() == [False, True, True, False, True]
