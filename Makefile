@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m spikeseq demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
