@@ -59,7 +59,7 @@ def train(
         raise FileNotFoundError(
             f"resume: expected a checkpoint such as {PREFIX}_5000_steps.zip, found nothing at {resume}"
         )
-    env = _vector_env(
+    env = vector_env(
         settings, seed, _beside(resume, "vecnormalize") if resume else None,
         monitor_dir=str(folder / "monitor"), monitor_kwargs={"override_existing": resume is None},
     )  # fmt: skip
@@ -146,9 +146,10 @@ def record(settings: Settings, folder: Path, seed: int, device: str = "auto") ->
     return [film, data, figure]
 
 
-def _vector_env(
+def vector_env(
     settings: Settings, seed: int, statistics: Path | None = None, render_mode: str | None = None, **options: Any
 ) -> VecEnv:
+    """The run's environments, stacked and normalised as its settings say; `options` are those of make_vec_env."""
     if settings.env not in gym.registry:
         raise ValueError(f"expected the name of a gymnasium environment, got {settings.env!r}")
     # by name, make_vec_env would ask every environment for rgb_array
@@ -180,7 +181,7 @@ def _load(
         raise FileNotFoundError(f"expected a trained model, found nothing at {path}: run train first")
     one = deepcopy(settings)
     one.n_envs = 1
-    env = _vector_env(one, seed, folder / "vecnormalize.pkl", render_mode)
+    env = vector_env(one, seed, folder / "vecnormalize.pkl", render_mode)
     if isinstance(env, VecNormalize):
         env.training, env.norm_reward = False, False
     return settings.algorithm_class.load(path, device=device), env

@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
@@ -49,11 +48,13 @@ def test_every_config_builds(path):
     assert first.startswith("# ")
     assert "%" in first
     assert any(unit in first for unit in ("second", "minute", "hour"))
-    if path.stem.startswith("popgym"):
-        pytest.importorskip("popgym")
+    for start, library in (("popgym", "popgym"), ("mujoco", "mujoco")):
+        if path.stem.startswith(start):
+            pytest.importorskip(library)
     for env in yaml.safe_load(path.read_text()):
         chosen = settings.read(path, env)
-        made = gym.make(env, **chosen.env_kwargs)
+        chosen.n_envs = 1
+        made = runs.vector_env(chosen, seed=0)
         options = chosen.hyperparameters | ({"buffer_size": 10} if chosen.algorithm == "td3" else {})
         model = chosen.algorithm_class(chosen.policy, made, device="cpu", **options)
         assert model.num_timesteps == 0
