@@ -49,7 +49,8 @@ def neurons(length: int, levels: int | None) -> dict[str, dict[str, Any]]:
 
 def perplexity(model: TokenModel, text: Text, length: int, steps: int | None) -> float:
     """A byte, over windows of `length` steps. steps: the one length that the model takes; windows are filled up."""
-    rows = max(1, LENGTHS[-1] // length)
+    windows = len(text.tokens) // length
+    rows = max(rows for rows in range(1, LENGTHS[-1] // length + 1) if windows % rows == 0)  # none is left out
     total, count = 0.0, 0
     model.eval()
     for x, y, _ in Chunks(text, rows, length):
