@@ -53,6 +53,7 @@ def draw(folder: Path, window: int) -> Figure:
         axis.set_title(env, fontsize=9)
         axis.set_xlabel("steps", fontsize=8)
         axis.tick_params(labelsize=7)
+        axis.locator_params(axis="x", nbins=4)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=7)
     figure.supylabel(f"return, mean of {window} episodes", fontsize=8)
