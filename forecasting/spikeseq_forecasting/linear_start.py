@@ -46,7 +46,7 @@ def ridge_start(model: SeriesModel, block: Block, cut: int) -> None:
         return
     with torch.no_grad():
         if network.known is not None:
-            known = model.known(steps, block.calendar[rows[:, 0]], block.exogenous[rows[:, 0]])
+            known = model.known(steps, block.calendar, block.exogenous, rows[:, 0])
             assert known is not None
             flat = known.flatten(0, 2).double()
             when = (mask.repeat_interleave(horizon) for mask in (early, late))

@@ -88,13 +88,17 @@ class SeriesModel(nn.Module):
         baseline = self.framing.baseline_of(seen.window, seen.slope) / scale
         return self.network.distribution.arguments(raw[..., 0, :], baseline), scale
 
-    def known(self, steps: Tensor, calendar: Tensor, exogenous: Tensor) -> Tensor | None:
-        """What the head knows at `steps` [batch, steps] of the `horizon` steps that follow each, or None."""
+    def known(self, steps: Tensor, calendar: Tensor, exogenous: Tensor, rows: Tensor | None = None) -> Tensor | None:
+        """What the head knows at `steps` [batch, steps] of the `horizon` steps that follow each, or None.
+
+        rows [batch]: the series of each row of `steps`, where they are not the series in order.
+        """
         if not self.calendar + self.exogenous:
             return None
         ahead = torch.arange(1, self.framing.horizon + 1, device=steps.device)
         back = -(-ahead // self.framing.season) * self.framing.season
-        rows = torch.arange(len(steps), device=steps.device)[:, None, None]
+        rows = torch.arange(len(steps), device=steps.device) if rows is None else rows
+        rows = rows[:, None, None]
         then = steps[..., None] + ahead
         change = exogenous[rows, then] - exogenous[rows, (then - back).clamp(min=0)]
         return torch.cat((calendar[rows, then], exogenous[rows, then], change), -1)

@@ -57,3 +57,16 @@ def test_too_few_or_missing_rows_change_nothing():
         ridge_start(model, block(values), values.shape[1])
         assert model.network.shortcut is not None
         assert not model.network.shortcut.weight.any()
+
+
+def test_what_is_known_of_chosen_rows_is_what_each_row_knows() -> None:
+    """Rows of `steps` may be of any series, without a copy of the series for each."""
+    model = SeriesModel(Framing(horizon=3, season=4, lags=2), calendar=2, exogenous=1)
+    calendar, exogenous = torch.randn(3, 20, 2), torch.randn(3, 20, 1)
+    rows, steps = torch.tensor([2, 0, 2, 1]), torch.tensor([[5], [9], [16], [0]])
+    known = model.known(steps, calendar, exogenous, rows)
+    assert known is not None
+    for i, row in enumerate(rows):
+        alone = model.known(steps[i : i + 1], calendar[row : row + 1], exogenous[row : row + 1])
+        assert alone is not None
+        assert torch.equal(known[i : i + 1], alone)
