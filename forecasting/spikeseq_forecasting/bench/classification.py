@@ -41,8 +41,8 @@ def load(name: str, split: str, data_dir: Path | None = None) -> Part:
     if path.with_suffix(".ts").is_file():
         from sktime.datasets import load_from_tsfile
 
-        part = load_from_tsfile(str(path.with_suffix(".ts")), return_data_type="df-list")
-        return part
+        whole: Any = load_from_tsfile(str(path.with_suffix(".ts")), return_data_type="df-list")
+        return whole
     raise FileNotFoundError(f"data_dir: expected {path}.tsv or .ts, found neither")
 
 
