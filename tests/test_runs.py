@@ -165,7 +165,12 @@ def test_data_modules_have_short_names():
 
 def test_an_interrupted_run_says_how_to_go_on():
     command = [sys.executable, "-m", "spikeseq", "fit", "--config", DIGITS, "--trainer.max_epochs", "1000", *SHORT]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+
+    def listen() -> None:  # a shell starts background jobs deaf to Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, preexec_fn=listen, **options) as run:
         assert run.stdout is not None
         lines = []
         for line in run.stdout:

@@ -251,4 +251,5 @@ class MemoryData(LightningDataModule, Generic[Sequences]):
 
     def _whole(self, name: str) -> DataLoader[Batch]:
         generator = torch.Generator().manual_seed(self.seed)  # see TrainingLoader
-        return DataLoader(self._split(name), self.batch_size, collate_fn=_as_is, generator=generator)
+        # by keyword: for prediction Lightning builds the loader again, with a batch_size of its own
+        return DataLoader(self._split(name), batch_size=self.batch_size, collate_fn=_as_is, generator=generator)
