@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +77,7 @@ def read_aedat4(path: str | Path) -> Recording:
     exactly one event stream, events out of order or outside the sensor.
     """
     try:
-        import aedat
+        aedat: Any = import_module("aedat")
     except ModuleNotFoundError as error:
         raise ImportError("AEDAT 4 files need the aedat library: pip install 'spikeseq[events]'") from error
     path = Path(path)

@@ -46,7 +46,7 @@ def airline() -> Problem:
 
 def co2() -> Problem:
     """Mauna Loa CO2 1958-2001 as statsmodels has it: means of months, five missing ones interpolated."""
-    from statsmodels.datasets import co2
+    from statsmodels.datasets import co2  # pyright: ignore[reportMissingImports] (for the benchmark alone)
 
     weekly: Any = co2.load_pandas().data
     monthly = weekly["co2"].resample("MS").mean().interpolate()
@@ -55,7 +55,7 @@ def co2() -> Problem:
 
 def sunspots() -> Problem:
     """Yearly sunspot numbers 1700-2008 as statsmodels has them; the season is the cycle's mean length, rounded."""
-    from statsmodels.datasets import sunspots
+    from statsmodels.datasets import sunspots  # pyright: ignore[reportMissingImports]
 
     data: Any = sunspots.load_pandas().data
     years = pd.PeriodIndex(data["YEAR"].astype(int).astype(str), freq="Y")
