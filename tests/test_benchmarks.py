@@ -134,7 +134,8 @@ def test_every_pass_pays_for_its_pages(monkeypatch):
     tasks = {"clone": clone, "other": lambda: [x + 1, x.clone()], "small": lambda: x[:4].clone()}
     timing.interleaved(tasks, rounds=5, seconds=1.0, threads=1)
     pages = x.nbytes / resource.getpagesize()
-    assert all(count == pytest.approx(pages, rel=0.05) for count in faults), (faults, pages)
+    counted = faults[1:]  # the first round warms up and is not counted: it finds what ran before the benchmark
+    assert all(count == pytest.approx(pages, rel=0.05) for count in counted), (faults, pages)
 
 
 @native

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -46,18 +47,14 @@ def airline() -> Problem:
 
 def co2() -> Problem:
     """Mauna Loa CO2 1958-2001 as statsmodels has it: means of months, five missing ones interpolated."""
-    from statsmodels.datasets import co2  # pyright: ignore[reportMissingImports] (for the benchmark alone)
-
-    weekly: Any = co2.load_pandas().data
+    weekly = statsmodels("co2")
     monthly = weekly["co2"].resample("MS").mean().interpolate()
     return Problem("co2", {"co2": monthly.to_period("M")}, season=12, horizon=12, windows=3)
 
 
 def sunspots() -> Problem:
     """Yearly sunspot numbers 1700-2008 as statsmodels has them; the season is the cycle's mean length, rounded."""
-    from statsmodels.datasets import sunspots  # pyright: ignore[reportMissingImports]
-
-    data: Any = sunspots.load_pandas().data
+    data = statsmodels("sunspots")
     years = pd.PeriodIndex(data["YEAR"].astype(int).astype(str), freq="Y")
     return Problem("sunspots", {"sunspots": pd.Series(data["SUNACTIVITY"].to_numpy(), years)}, 11, 11, windows=3)
 
@@ -83,6 +80,15 @@ def vic_elec() -> Problem:
 SETS: dict[str, Callable[[], Problem]] = {
     made.__name__: made for made in (airline, co2, sunspots, aus_retail, vic_elec)
 }
+
+
+def statsmodels(name: str) -> Any:
+    """A data set of statsmodels, which nothing but the benchmark needs."""
+    try:
+        found: Any = import_module(f"statsmodels.datasets.{name}")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"the set {name} comes with statsmodels: pip install statsmodels") from error
+    return found.load_pandas().data
 
 
 def fpp3(name: str) -> pd.DataFrame:
