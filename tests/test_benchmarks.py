@@ -119,7 +119,10 @@ def test_rounds_interleave_and_slow_tasks_keep_three():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_every_pass_pays_for_its_pages(monkeypatch):
-    """16.8 MB: glibc's default keeps or gives back such blocks by what was freed before them."""
+    """16.8 MB: glibc's default keeps or gives back such blocks by what was freed before them, so that one pass takes no
+    new page and the next all of them. Here every pass takes as many as the others: 4 kB each, or 2 MB where the heap
+    was marked for huge pages before.
+    """
     for name in machine.TUNED:
         monkeypatch.delenv(name, raising=False)
     torch.use_deterministic_algorithms(False)  # filling fresh memory with NaN is a pass of its own
@@ -133,9 +136,9 @@ def test_every_pass_pays_for_its_pages(monkeypatch):
 
     tasks = {"clone": clone, "other": lambda: [x + 1, x.clone()], "small": lambda: x[:4].clone()}
     timing.interleaved(tasks, rounds=5, seconds=1.0, threads=1)
-    pages = x.nbytes / resource.getpagesize()
-    counted = faults[1:]  # the first round warms up and is not counted: it finds what ran before the benchmark
-    assert all(count == pytest.approx(pages, rel=0.05) for count in counted), (faults, pages)
+    counted = faults[1:]  # the first round warms up
+    assert min(counted) >= x.nbytes / 2**21, faults
+    assert all(count == pytest.approx(counted[0], rel=0.05) for count in counted), faults
 
 
 @native
