@@ -1,11 +1,11 @@
 """`python -m benchmarks ops [options]` measures; `python -m benchmarks report [FILE]` renders rows again;
 `python -m benchmarks backbone` measures whole training steps and where their time goes;
 `python -m benchmarks exactness` counts spikes that differ from the definition; `python -m benchmarks language` and
-`extrapolation` train small language models."""
+`extrapolation` train small language models, `neurons` one network with each neuron."""
 
 import sys
 
-from benchmarks import backbone, exactness, extrapolation, language, ops
+from benchmarks import backbone, exactness, extrapolation, language, neurons, ops
 
 COMMANDS = {
     "ops": ops.main,
@@ -14,6 +14,7 @@ COMMANDS = {
     "exactness": exactness.main,
     "language": language.main,
     "extrapolation": extrapolation.main,
+    "neurons": neurons.main,
 }
 
 if __name__ == "__main__":
