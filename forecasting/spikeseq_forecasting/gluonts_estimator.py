@@ -73,7 +73,8 @@ class SpikingLightningModule(pl.LightningModule):
 
     def _loss(self, batch: dict[str, torch.Tensor], name: str) -> torch.Tensor:
         loss = self.model.loss(**select(TRAINING_INPUTS, batch))
-        self.log(name, loss, on_epoch=True, on_step=False, prog_bar=True, batch_size=len(batch["past_target"]))
+        size = len(batch["past_target"])
+        self.log(name, loss, on_epoch=True, on_step=False, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -240,10 +241,10 @@ class SpikingEstimator(PyTorchLightningEstimator):
 
         train = loader(training_data, self.create_training_data_loader, shuffle_buffer_length=shuffle_buffer_length)
         val = None if validation_data is None else loader(validation_data, self.create_validation_data_loader)
-        options = dict(self.trainer_kwargs)
-        options["callbacks"] = [*as_list(options.get("callbacks")), keeper := TrainerKeeper()]
-        fit_quietly(module, train, val, max_epochs=options["max_epochs"], random_state=seed, trainer_options=options)
-        return TrainOutput(transformation, module, keeper.trainer, self.create_predictor(transformation, module))
+        options = self.trainer_kwargs
+        epochs = options["max_epochs"]
+        trainer = fit_quietly(module, train, val, max_epochs=epochs, random_state=seed, trainer_options=options)
+        return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
 
     def _check(self, data: Dataset) -> None:
         usable = False
@@ -306,16 +307,3 @@ class SpikingEstimator(PyTorchLightningEstimator):
             prediction_length=self.prediction_length,
             device="auto",
         )
-
-
-class TrainerKeeper(pl.Callback):
-    """Keeps the trainer for GluonTS' TrainOutput."""
-
-    trainer: pl.Trainer
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        self.trainer = trainer
-
-
-def as_list(callbacks: pl.Callback | list[pl.Callback] | None) -> list[pl.Callback]:
-    return [callbacks] if isinstance(callbacks, pl.Callback) else list(callbacks or [])

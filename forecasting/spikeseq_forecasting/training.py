@@ -29,7 +29,7 @@ def fit_quietly(
     random_state: int | np.random.RandomState | None = None,
     verbose: bool = False,
     trainer_options: dict[str, Any] | None = None,
-) -> None:
+) -> Trainer:
     """Train `module`, in place, on the batches of `train`; afterwards it is on the CPU and in eval mode.
 
     val: batches to validate on after each epoch. The module must then log "val_loss" in its `validation_step`; the
@@ -41,6 +41,8 @@ def fit_quietly(
     seed. The generators of torch, numpy and Python are as before afterwards. device: see `resolve_device`. verbose:
     Lightning's progress bar. trainer_options: arguments of Lightning's Trainer, such as `{"devices": 4, "strategy":
     "ddp"}` or `{"gradient_clip_val": 1.0}`; they win over what is set here, and their callbacks join those used here.
+    Of several processes each draws its own random numbers, from random_state and its rank; a "val_loss" must then be
+    logged with sync_dist=True, so that all keep the same weights.
     """
     callbacks: list[Callback] = []
     if val is not None:
@@ -60,12 +62,26 @@ def fit_quietly(
         "enable_progress_bar": verbose,
         "num_sanity_val_steps": 0,
     }
-    with seeded(random_state), _quiet():
+    with seeded(random_state) as seed, _quiet():
+        callbacks.insert(0, SeedOfEachProcess(seed))
+        trainer = Trainer(**settings | options)
         try:
-            Trainer(**settings | options).fit(module, train, val)
+            trainer.fit(module, train, val)
         finally:
             module.trainer = None  # it holds the batches and the optimiser's state
     module.eval()
+    return trainer
+
+
+class SeedOfEachProcess(Callback):
+    """Random numbers of each process of a run on several: with those of the first all would draw the same batches."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        if trainer.world_size > 1:
+            _seed(self.seed + trainer.global_rank)
 
 
 class BestWeights(Callback):
@@ -122,13 +138,17 @@ def seeded(random_state: int | np.random.RandomState | None) -> Iterator[int]:
     python, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the global one is what is kept)
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         try:
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            random.seed(seed)
+            _seed(seed)
             yield seed
         finally:
             random.setstate(python)
             np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
 
 
 def _trainer_device(device: torch.device) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class ForecastTask(LightningModule):
         return self.model.loss(batch)
 
     def validation_step(self, batch: dict[str, Any]) -> None:
-        self.log("val_loss", self.model.loss(batch), batch_size=len(batch["x"]))
+        self.log("val_loss", self.model.loss(batch), batch_size=len(batch["x"]), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         weights = [p for p in self.model.parameters() if p.ndim > 1]
