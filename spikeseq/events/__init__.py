@@ -8,6 +8,9 @@ from .augment import roll as roll
 from .frames import event_frames as event_frames
 from .frames import voxel_grid as voxel_grid
 from .gesture import read_gestures as read_gestures
+from .lines import read_lines as read_lines
 from .nmnist import read_nmnist as read_nmnist
+from .prophesee import read_dat as read_dat
 from .recording import Recording as Recording
+from .spoken import iter_spoken as iter_spoken
 from .spoken import read_spoken as read_spoken

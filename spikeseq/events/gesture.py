@@ -17,7 +17,7 @@ def read_gestures(path: str | Path) -> list[tuple[Recording, int]]:
     """The gestures of `user##_<light>.aedat` and `user##_<light>_labels.csv` beside it, each with its class 0..10.
 
     The file's classes are 1..11. FileNotFoundError without the csv; ValueError, naming the file, for a table of
-    another form, classes or times that cannot be, and as `read_aedat3`.
+    another form, classes or times that cannot be, a gesture without events, and as `read_aedat3`.
     Source: Amir et al., "A low power, fully event-based gesture recognition system", CVPR 2017.
     """
     path = Path(path)
@@ -37,4 +37,11 @@ def read_gestures(path: str | Path) -> list[tuple[Recording, int]]:
             f"{labels}: expected a class in 1..{GESTURES} and a start before the end, got {table[wrong][0].tolist()}"
         )
     whole = read_aedat3(path)
-    return [(whole.between(begin, end), int(label) - 1) for label, begin, end in table.tolist()]
+    gestures = [(whole.between(begin, end), label - 1) for label, begin, end in table.tolist()]
+    for (events, _), (_, begin, end) in zip(gestures, table.tolist(), strict=True):
+        if not len(events):
+            raise ValueError(
+                f"{path}: expected events from {begin} to {end} us, where {labels.name} has a gesture, got none: "
+                "is the copy whole?"
+            )
+    return gestures

@@ -31,6 +31,13 @@ class Recording:
         part = slice(int(first), int(last))
         return Recording(self.t[part], self.x[part], self.y[part], self.p[part], self.size)
 
+    def scaled(self, height: int, width: int) -> Recording:
+        """The same events on a coarser sensor: x -> floor(x width / old width), y alike. Pixels merge, none is lost."""
+        if not (1 <= height <= self.size[0] and 1 <= width <= self.size[1]):
+            raise ValueError(f"expected a size of 1..{self.size[0]} by 1..{self.size[1]}, got {height} by {width}")
+        x, y = self.x * width // self.size[1], self.y * height // self.size[0]
+        return Recording(self.t, x, y, self.p, (height, width))
+
 
 def recording(path: Path, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike, size: tuple[int, int]) -> Recording:
     """The events of a file. ValueError, naming it, for events out of order or outside the sensor."""

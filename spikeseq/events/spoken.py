@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .recording import Recording, recording
 
 CHANNELS = 700
+ROWS = 1024  # read at once: Speech Commands would take many gigabytes as a whole
 
 
 def read_spoken(path: str | Path) -> list[tuple[Recording, int]]:
@@ -16,9 +18,14 @@ def read_spoken(path: str | Path) -> list[tuple[Recording, int]]:
 
     Layout: spikes/times (seconds) and spikes/units, one row of any length a recording, and labels. Spikes of one
     recording are put in the order of time (16-bit times make ties). ImportError without h5py; ValueError, naming the
-    file, for anything that is no whole HDF5 file of that layout, or for channels outside the cochlea.
+    file, for anything that is no whole HDF5 file of that layout, or for times or channels that cannot be.
     Source: Cramer et al., "The Heidelberg Spiking Data Sets", arXiv 1910.07407.
     """
+    return list(iter_spoken(path))
+
+
+def iter_spoken(path: str | Path) -> Iterator[tuple[Recording, int]]:
+    """The same, one recording after another, for files that are large."""
     try:
         import h5py
     except ModuleNotFoundError as error:
@@ -28,19 +35,25 @@ def read_spoken(path: str | Path) -> list[tuple[Recording, int]]:
         raise FileNotFoundError(f"expected an HDF5 file, found nothing at {path}")
     try:
         with h5py.File(path, "r") as file:
-            times, units, labels = (np.asarray(file[key]) for key in ("spikes/times", "spikes/units", "labels"))
-    except (OSError, KeyError) as error:
+            times, units, labels = (file[key] for key in ("spikes/times", "spikes/units", "labels"))
+            if not len(times) == len(units) == len(labels):
+                raise ValueError(
+                    f"{path}: expected as many times, units and labels, got {len(times)}, {len(units)}, {len(labels)}"
+                )
+            for row in range(0, len(labels), ROWS):
+                part = slice(row, row + ROWS)
+                for seconds, channels, label in zip(times[part], units[part], labels[part], strict=True):
+                    yield _spoken(path, seconds, channels), int(label)
+    except (OSError, KeyError, RuntimeError) as error:
         raise ValueError(f"{path}: expected HDF5 with spikes/times, spikes/units and labels: {error}") from error
-    if not len(times) == len(units) == len(labels):
-        raise ValueError(
-            f"{path}: expected as many times, units and labels, got {len(times)}, {len(units)}, {len(labels)}"
-        )
-    found = []
-    for seconds, channels, label in zip(times, units, labels, strict=True):
-        if len(seconds) != len(channels):
-            raise ValueError(f"{path}: expected a unit for each time, got {len(channels)} and {len(seconds)}")
-        t = np.round(np.asarray(seconds, np.float64) * 1e6)
-        order = np.argsort(t, kind="stable")
-        none = np.zeros(len(t))
-        found.append((recording(path, t[order], channels[order], none, none == 0, (1, CHANNELS)), int(label)))
-    return found
+
+
+def _spoken(path: Path, seconds: np.ndarray, channels: np.ndarray) -> Recording:
+    if len(seconds) != len(channels):
+        raise ValueError(f"{path}: expected a unit for each time, got {len(channels)} and {len(seconds)}")
+    t = np.round(np.asarray(seconds, np.float64) * 1e6)
+    if not (np.isfinite(t) & (t >= 0)).all():
+        raise ValueError(f"{path}: expected times of at least 0 s, got {seconds[~(np.isfinite(t) & (t >= 0))][0]}")
+    order = np.argsort(t, kind="stable")
+    none = np.zeros(len(t), np.int64)
+    return recording(path, t[order], channels[order], none, none == 0, (1, CHANNELS))

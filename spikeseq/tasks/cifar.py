@@ -1,4 +1,4 @@
-"""CIFAR-10 as sequences: grey pixels (Image of the Long Range Arena), coloured pixels, or columns."""
+"""CIFAR-10 as sequences, grey pixels (Image of the Long Range Arena), coloured pixels or columns, or as images."""
 
 import hashlib
 import io
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .files import cache_folder, require
+from .maps import Maps
 from .memory import ByteSequences, MemoryData, Splits
 
 BINARY = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
@@ -42,16 +43,19 @@ READINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "grey": _grey,
     "pixels": lambda images: images.flatten(2).transpose(1, 2),
     "columns": lambda images: images.permute(0, 3, 1, 2).flatten(2),
+    "image": lambda images: images,
 }
 
 
 class CIFAR10(MemoryData[ByteSequences]):
-    """CIFAR-10 as sequences x [batch, time, channels] in 0..1, y [batch] in 0..9.
+    """CIFAR-10 as sequences x [batch, time, channels] or images [batch, 3, 32, 32], in 0..1, y [batch] in 0..9.
 
     reading: "grey", pixel by pixel, [batch, 1024, 1], .299 red + .587 green + .114 blue rounded, which is Image of the
     Long Range Arena; "pixels", pixel by pixel, [batch, 1024, 3]; "columns", column by column, [batch, 32, 96], all rows
-    of red, then green, then blue. data_dir: the folder with the six batches, binary or for Python. validation: how many
-    training images are held out, the same for every `seed`; `seed` orders the training batches.
+    of red, then green, then blue; "image", [batch, 3, 32, 32], for a `SpikingCNN` with `steps`. data_dir: the folder
+    with the six batches, binary or for Python. validation: how many training images are held out, the same for every
+    `seed`; `seed` orders the training batches. rolled, flipped: images of training batches are moved by up to so many
+    pixels (what leaves enters on the other side), and half of them are mirrored left to right.
 
     Raises FileNotFoundError that lists missing files, and ValueError, naming the file, for a wrong size, checksum
     (Python's batches; they are pickles, so no others are opened) or label.
@@ -68,12 +72,17 @@ class CIFAR10(MemoryData[ByteSequences]):
         validation: int = 5000,
         batch_size: int = 50,
         seed: int = 0,
+        rolled: int = 0,
+        flipped: bool = False,
     ) -> None:
         super().__init__(batch_size, seed)
         if reading not in READINGS:
             raise ValueError(f"CIFAR10: expected reading as one of {', '.join(READINGS)}, got {reading!r}")
         self.data_dir = cache_folder("cifar10") if data_dir is None else Path(data_dir).expanduser()
         self.reading, self.validation = reading, validation
+        if rolled < 0 or (reading != "image" and (rolled or flipped)):
+            raise ValueError(f"CIFAR10: expected rolled >= 0, and rolled or flipped of images alone, got {reading!r}")
+        self.rolled, self.flipped = rolled, flipped
 
     def read(self) -> Splits[ByteSequences]:
         *train, test = read_batches(self.data_dir)
@@ -82,12 +91,13 @@ class CIFAR10(MemoryData[ByteSequences]):
             raise ValueError(f"CIFAR10: expected validation in 1..{len(labels) - 1} images, got {self.validation}")
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
         val, rest = order[: self.validation].sort().values, order[self.validation :].sort().values
-        return Splits(
-            *(self._sequences(*part) for part in ((images[rest], labels[rest]), (images[val], labels[val]), test))
-        )
+        parts = ((images[rest], labels[rest]), (images[val], labels[val]), test)
+        train, *others = (self._sequences(*part) for part in parts)
+        return Splits(train.varied(self.rolled, self.flipped) if isinstance(train, Maps) else train, *others)
 
     def _sequences(self, images: Tensor, labels: Tensor) -> ByteSequences:
-        return ByteSequences(READINGS[self.reading](images).contiguous(), labels, scale=255)
+        kind = Maps if self.reading == "image" else ByteSequences
+        return kind(READINGS[self.reading](images).contiguous(), labels, scale=255)
 
 
 def read_batches(folder: Path) -> list[tuple[Tensor, Tensor]]:

@@ -6,8 +6,8 @@ index operation makes the batch, no worker processes are needed, and Lightning c
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -22,17 +22,19 @@ class ByteSequences(Dataset[Batch]):
     """Sequences of bytes with one label each.
 
     values: uint8 [items, time, channels], labels: int64 [items], scale: a batch is `values / scale` in float32.
-    An index list gives the batch (x [batch, time, channels], y [batch]) at once.
+    An index list gives the batch (x [batch, time, channels], y [batch]) at once. Subclasses hold other `axes`.
     """
 
+    axes: ClassVar[str] = "items, time, channels"
+    dtype: ClassVar[torch.dtype] = torch.uint8
     values: Tensor
     labels: Tensor
     scale: float
 
     def __post_init__(self) -> None:
-        if self.values.dtype != torch.uint8 or self.values.ndim != 3:
+        if self.values.dtype != self.dtype or self.values.ndim != len(self.axes.split(",")):
             found = f"{self.values.dtype} {list(self.values.shape)}"
-            raise ValueError(f"expected values as torch.uint8 [items, time, channels], got {found}")
+            raise ValueError(f"expected values as {self.dtype} [{self.axes}], got {found}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.values.shape[:1]:
             found = f"{self.labels.dtype} {list(self.labels.shape)}"
             raise ValueError(f"expected labels as torch.int64 [items = {len(self.values)}], got {found}")
@@ -48,7 +50,7 @@ class ByteSequences(Dataset[Batch]):
         return self.values[indices].float() / self.scale, self.labels[indices]
 
     def subset(self, indices: Tensor) -> "ByteSequences":
-        return ByteSequences(self.values[indices], self.labels[indices], self.scale)
+        return replace(self, values=self.values[indices], labels=self.labels[indices])
 
 
 @dataclass(frozen=True)

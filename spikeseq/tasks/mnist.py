@@ -17,13 +17,18 @@ FILES = (
     "t10k-labels-idx1-ubyte.gz",
 )
 LAYOUT = "the four gzipped IDX files as published, not unpacked, directly in data_dir"
-SOURCE = "http://yann.lecun.com/exdb/mnist/ (mirror: https://ossci-datasets.s3.amazonaws.com/mnist/)"
+SOURCE = (
+    "http://yann.lecun.com/exdb/mnist/ (mirror: https://ossci-datasets.s3.amazonaws.com/mnist/); Fashion-MNIST: "
+    "https://github.com/zalandoresearch/fashion-mnist, or Debian's package dataset-fashion-mnist"
+)
 SIDE = 28
 CLASSES = 10
 
 
 class SequentialMNIST(MemoryData[ByteSequences]):
     """MNIST as sequences x [batch, time = 784, 1] in 0..1, row by row; y [batch] in 0..9.
+
+    A `SpikingCNN` of size (1, 28, 28) with `steps` takes them as still images, each shown so many times.
 
     data_dir: the folder with the four files (Fashion-MNIST's have the same names and form); by default the
     platform's cache folder. permuted: psMNIST, every image's pixels in one fixed random order, which is

@@ -43,8 +43,21 @@ def test_voxel_grid_is_its_formula(seed: int, events: int, bins: int) -> None:
     torch.testing.assert_close(voxel_grid(r, bins), expected)
 
 
+@LAWS
+@given(st.integers(0, 2**16), st.integers(0, 30), st.integers(1, 2), st.integers(1, 3))
+def test_a_coarser_sensor_keeps_every_event(seed: int, events: int, height: int, width: int) -> None:
+    r = draw(seed, events)
+    coarse = r.scaled(height, width)
+    assert coarse.size == (height, width)
+    for i in range(events):
+        assert (coarse.t[i], coarse.p[i]) == (r.t[i], r.p[i])
+        assert (coarse.y[i], coarse.x[i]) == (r.y[i] * height // 2, r.x[i] * width // 3)
+
+
 def test_bad_arguments_are_named() -> None:
     r = draw(0, 5)
+    with pytest.raises(ValueError, match=r"expected a size of 1\.\.2 by 1\.\.3, got 2 by 4"):
+        r.scaled(2, 4)
     with pytest.raises(ValueError, match="steps: expected at least 1, got 0"):
         event_frames(r, 0)
     with pytest.raises(ValueError, match="bins: expected at least 1, got -1"):
@@ -70,3 +83,9 @@ def test_augmentation(seed: int, batch: int, most: int) -> None:
     assert torch.equal(flip(frames, 0.0), frames)
     assert torch.equal(flip(frames, 1.0), frames.flip(-1))
     assert torch.equal(roll(frames, 0), frames)
+    channels = frames[:, :, 0, 0]  # [batch, time, channels], moved along the last axis alone
+    for rolled, x in zip(roll(channels, most, (-1,)), channels, strict=True):
+        assert any(torch.equal(rolled, x.roll(shift, -1)) for shift in range(-most, most + 1))
+    images = frames[:, 0]
+    for flipped, x in zip(flip(images), images, strict=True):
+        assert torch.equal(flipped, x) or torch.equal(flipped, x.flip(-1))

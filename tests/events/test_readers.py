@@ -13,57 +13,20 @@ from hypothesis import strategies as st
 
 from spikeseq.events import (
     Recording,
+    iter_spoken,
     read_aedat2,
     read_aedat3,
     read_aedat4,
+    read_dat,
     read_gestures,
+    read_lines,
     read_nmnist,
     read_spoken,
 )
+from tests.events.formats import aedat2, aedat3, dat, draw, equal, lines, nmnist, packet, spoken
 
 SHARED = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 seeds = st.integers(0, 2**32 - 1)
-
-
-def draw(seed: int, size: tuple[int, int], last: int, events: int = 60) -> Recording:
-    random = np.random.default_rng(seed)
-    y, x = (random.integers(0, side, events) for side in size)
-    return Recording(np.sort(random.integers(0, last, events)), x, y, random.random(events) < 0.5, size)
-
-
-def equal(a: Recording, b: Recording) -> bool:
-    return a.size == b.size and all(
-        np.array_equal(getattr(a, name), getattr(b, name)) and getattr(a, name).dtype == getattr(b, name).dtype
-        for name in "txyp"
-    )
-
-
-def nmnist(r: Recording) -> bytes:
-    words = [
-        (int(x) << 32 | int(y) << 24 | int(p) << 23 | int(t)).to_bytes(5, "big")
-        for t, x, y, p in zip(r.t, r.x, r.y, r.p, strict=True)
-    ]
-    return b"".join(words)
-
-
-def aedat2(r: Recording) -> bytes:
-    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# Timestamps tick: 1 us\r\n"
-    address = (127 - r.y) << 8 | (127 - r.x) << 1 | ~r.p
-    return header + np.stack((address, r.t), 1).astype(">u4").tobytes()
-
-
-def packet(kind: int, body: bytes, width: int, number: int, overflow: int = 0) -> bytes:
-    return struct.pack("<hhiiiiii", kind, 1, width, 4, overflow, number, number, number) + body
-
-
-def aedat3(r: Recording, valid: Any = True, cut: int = 25) -> bytes:
-    """Two polarity packets with one of another kind between them."""
-    data = r.x << 17 | r.y << 2 | r.p.astype(np.int64) << 1 | np.broadcast_to(valid, r.t.shape).astype(np.int64)
-    pairs = np.stack((data, r.t & 0x7FFFFFFF), 1).astype("<u4")
-    header = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n"
-    overflow = int(r.t[0] >> 31) if len(r) else 0
-    parts = [packet(1, part.tobytes(), 8, len(part), overflow) for part in (pairs[:cut], pairs[cut:])]
-    return header + parts[0] + packet(3, b"#" * 72, 36, 2) + parts[1]
 
 
 @SHARED
@@ -107,6 +70,22 @@ def test_aedat3(tmp_path: Path, seed: int, late: bool) -> None:
     )
 
 
+@SHARED
+@given(seeds, st.sampled_from([0x00, 0x0C]))
+def test_dat(tmp_path: Path, seed: int, kind: int) -> None:
+    path, events = tmp_path / "a.dat", draw(seed, (240, 304), 2**31)
+    path.write_bytes(dat(events, kind))
+    assert equal(read_dat(path), events)
+
+
+@SHARED
+@given(seeds)
+def test_lines(tmp_path: Path, seed: int) -> None:
+    path, events = tmp_path / "events.txt", draw(seed, (180, 240), 2**31)
+    path.write_bytes(lines(events))
+    assert equal(read_lines(path), events)
+
+
 def test_gestures_are_cut_at_their_times(tmp_path: Path) -> None:
     path, events = tmp_path / "user01_led.aedat", draw(0, (128, 128), 1000)
     path.write_bytes(aedat3(events))
@@ -127,6 +106,9 @@ def test_gestures_are_cut_at_their_times(tmp_path: Path) -> None:
         table.write_text(text)
         with pytest.raises(ValueError, match=f"user01_led_labels.csv: .*{message}"):
             read_gestures(path)
+    table.write_text("class,startTime_usec,endTime_usec\n1,100,400\n2,2000,3000\n")
+    with pytest.raises(ValueError, match=r"user01_led\.aedat: expected events from 2000 to 3000 us, .*got none"):
+        read_gestures(path)
     table.unlink()
     with pytest.raises(FileNotFoundError, match=r"user01_led_labels\.csv, columns class,startTime_usec"):
         read_gestures(path)
@@ -178,23 +160,26 @@ def test_aedat4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    h5py = pytest.importorskip("h5py")
+    pytest.importorskip("h5py")
     path = tmp_path / "shd_train.h5"
     times, units = [[0.5, 0.25, 0.75], [0.125]], [[3, 699, 0], [7]]
 
     def write(units: list[list[int]], labels: list[int], group: str = "spikes") -> None:
-        with h5py.File(path, "w") as file:
-            for name, rows, dtype in (("times", times, np.float16), ("units", units, np.uint16)):
-                data = file.create_dataset(f"{group}/{name}", (len(rows),), h5py.vlen_dtype(dtype))
-                for row, values in enumerate(rows):
-                    data[row] = np.array(values, dtype)
-            file["labels"] = labels
+        spoken(path, times, units, labels, group)
 
     write(units, [4, 19])
     (first, a), (second, b) = read_spoken(path)
     assert (a, b) == (4, 19)
     assert (first.t.tolist(), first.x.tolist(), first.size) == ([250000, 500000, 750000], [699, 3, 0], (1, 700))
     assert (second.t.tolist(), second.x.tolist(), second.p.tolist()) == ([125000], [7], [True])
+    monkeypatch.setattr("spikeseq.events.spoken.ROWS", 1)
+    assert all(equal(a, b) for (a, _), (b, _) in zip(iter_spoken(path), read_spoken(path), strict=True))
+    spoken(path, [[0.5, -0.25, 0.75], [0.125]], units, [4, 19])
+    with pytest.raises(ValueError, match=r"shd_train\.h5: expected times of at least 0 s, got -0\.25"):
+        read_spoken(path)
+    spoken(path, [[0.5, float("nan"), 0.75], [0.125]], units, [4, 19])
+    with pytest.raises(ValueError, match=r"shd_train\.h5: expected times of at least 0 s, got nan"):
+        read_spoken(path)
     write([[3, 700, 0], [7]], [4, 19])
     with pytest.raises(ValueError, match=r"shd_train\.h5: .*got x = 700"):
         read_spoken(path)
@@ -221,6 +206,7 @@ def test_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 GOOD = draw(2, (34, 34), 1000)
 BACK = Recording(GOOD.t[::-1], GOOD.x, GOOD.y, GOOD.p, GOOD.size)
 OUTSIDE = Recording(GOOD.t, GOOD.x + 30, GOOD.y, GOOD.p, GOOD.size)
+FAR = Recording(GOOD.t, GOOD.x + 304, GOOD.y, GOOD.p, GOOD.size)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +228,22 @@ OUTSIDE = Recording(GOOD.t, GOOD.x + 30, GOOD.y, GOOD.p, GOOD.size)
         (read_aedat3, b"#!AER-DAT3.1\n" + packet(1, b"", 0, 0), "a packet of 0 events of 0 bytes"),
         (read_aedat3, b"#!AER-DAT3.1\n" + packet(1, b"0" * 4, 4, 1), "polarity events of 8 bytes, got 4"),
         (read_aedat3, aedat3(BACK), "order of time"),
+        (read_dat, b"", "a header of % lines"),
+        (read_dat, b"% Version 2", r"a header of % lines .*got type, size \(\)"),
+        (read_dat, dat(GOOD)[2:], "a header of % lines"),
+        (read_dat, dat(GOOD, 0x0E), r"contrast changes of 8 bytes, got type, size \(14, 8\)"),
+        (read_dat, dat(GOOD)[:-3], "whole events of 8 bytes after the header, got 477 bytes"),
+        (read_dat, dat(BACK), "order of time"),
+        (read_dat, dat(FAR), r"sensor of height 240 and width 304, got x = 3\d\d"),
+        (read_lines, b"", "lines of seconds, x, y and polarity"),
+        (read_lines, lines(GOOD)[:-3], "lines of four numbers"),
+        (read_lines, lines(GOOD) + b"0.5 1 2 x\n", "lines of four numbers"),
+        (read_lines, lines(GOOD) + b"0.5 1 2 2\n", "polarity 0 or 1"),
+        (read_lines, lines(GOOD) + b"0.5 1\n2 1\n", "lines of seconds, x, y and polarity"),
+        (read_lines, lines(GOOD) + b"0.5 1.5 2 1\n", "finite times and whole pixels"),
+        (read_lines, lines(GOOD) + b"nan 1 2 1\n", "finite times and whole pixels"),
+        (read_lines, lines(BACK), "order of time"),
+        (read_lines, lines(FAR), r"sensor of height 180 and width 240, got x = 3\d\d"),
     ],
 )  # fmt: skip
 def test_bad_files_are_named(tmp_path: Path, read: Any, raw: bytes, message: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from spikeseq.blocks import EventCNN
 from spikeseq.tasks import cifar
 from spikeseq.tasks.cifar import BINARY, CIFAR10, PYTHON, ArraysOnly
 
@@ -100,5 +101,34 @@ def test_missing_batches_are_listed(folder: Path) -> None:
 
 
 def test_unknown_reading() -> None:
-    with pytest.raises(ValueError, match="grey, pixels, columns, got 'rows'"):
+    with pytest.raises(ValueError, match="grey, pixels, columns, image, got 'rows'"):
         CIFAR10(reading="rows")
+    with pytest.raises(ValueError, match="rolled or flipped of images alone, got 'pixels'"):
+        CIFAR10(reading="pixels", flipped=True)
+    with pytest.raises(ValueError, match="rolled >= 0"):
+        CIFAR10(reading="image", rolled=-1)
+
+
+def test_images_are_the_same_pixels_and_train_moved_and_mirrored(folder: Path, batches) -> None:
+    torch.manual_seed(0)
+    plain = load(folder, "image")
+    assert torch.equal(plain.test.values, torch.from_numpy(batches["test_batch"][0]).view(RECORDS, 3, 32, 32))
+    data = CIFAR10(folder, "image", validation=10, batch_size=5, rolled=2, flipped=True)
+    data.setup()
+    assert data.splits is not None
+    for part, varied in (("train", True), ("val", False), ("test", False)):
+        x, y = getattr(data.splits, part).__getitems__([3, 4, 5, 6, 7, 8])
+        same = getattr(plain, part).values[3:9] / 255
+        assert torch.equal(x, same) != varied
+        assert y.tolist() == getattr(plain, part).labels[3:9].tolist()
+        moves = [(i, j) for i in range(-2, 3) for j in range(-2, 3)]
+        for image, known in zip(x, same, strict=True):
+            seen = [i.roll(move, (-2, -1)) for i in (known, known.flip(-1)) for move in moves]
+            assert any(torch.equal(image, s) for s in seen)
+
+
+def test_a_spiking_cnn_of_repeated_steps_takes_images(folder: Path) -> None:
+    data = CIFAR10(folder, "image", validation=10, batch_size=5)
+    x, _ = next(iter(data.test_dataloader()))
+    model = EventCNN(10, (3, 32, 32), [[4], [4]], "LIF", steps=2)
+    assert model(x).shape == (5, 10)

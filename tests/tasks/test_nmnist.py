@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from spikeseq.events import event_frames, read_nmnist
-from spikeseq.tasks.nmnist import NMNIST, EventFrames, recordings
+from spikeseq.tasks.maps import EventFrames
+from spikeseq.tasks.nmnist import NMNIST, recordings
 
 
 def write(path: Path, seed: int) -> None:
@@ -22,7 +23,8 @@ def write(path: Path, seed: int) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for digit in range(10):
         for i in range(4):
             write(tmp_path / "Train" / str(digit) / f"{i:05}.bin", 10 * digit + i)
@@ -40,8 +42,8 @@ def test_batches_are_the_frames_of_the_files(folder: Path) -> None:
     assert data.splits.val.labels.sort().values.tolist() == list(range(10))
 
 
-def test_slayers_subset_is_the_same_data(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    flat = tmp_path_factory.mktemp("flat")
+def as_subset(folder: Path, flat: Path) -> Path:
+    """The same recordings in the layout of SLAYER's examples."""
     for part, listed in (("Train", "train1K.txt"), ("Test", "test100.txt")):
         lines = ["#sample #class"]
         for path, digit in recordings(folder, part):
@@ -49,6 +51,11 @@ def test_slayers_subset_is_the_same_data(folder: Path, tmp_path_factory: pytest.
             (flat / f"{index}.bs2").write_bytes(path.read_bytes())
             lines.append(f"{index}\t{digit}")
         (flat / listed).write_text("\n".join(lines) + "\n")
+    return flat
+
+
+def test_slayers_subset_is_the_same_data(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    flat = as_subset(folder, tmp_path_factory.mktemp("flat"))
     one, other = (NMNIST(f, validation=0.25, batch_size=4) for f in (folder, flat))
     for data in (one, other):
         data.setup()
@@ -58,6 +65,21 @@ def test_slayers_subset_is_the_same_data(folder: Path, tmp_path_factory: pytest.
         a, b = getattr(one.splits, part), getattr(other.splits, part)
         assert torch.equal(a.values, b.values)
         assert torch.equal(a.labels, b.labels)
+
+
+def test_a_changed_list_is_read_again(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    flat = as_subset(folder, tmp_path_factory.mktemp("flat"))
+
+    def digits() -> list[int]:
+        data = NMNIST(flat, validation=0.25, batch_size=4)
+        data.setup()
+        assert data.splits is not None
+        return data.splits.test.labels.tolist()
+
+    assert digits() == list(range(10))
+    listed = flat / "test100.txt"
+    listed.write_text(listed.read_text().replace("\t3", "\t4"))
+    assert digits() == [0, 1, 2, 4, 4, 5, 6, 7, 8, 9]
 
 
 def test_only_training_frames_roll(folder: Path) -> None:
@@ -84,7 +106,8 @@ def test_bad_input_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"3/00001\.bin: expected whole events of 5 bytes"):
         NMNIST(folder).setup()
     settings: list[tuple[dict[str, Any], str]] = [
-        ({"validation": 1.0}, "share between 0 and 1"), ({"steps": 0}, "got 0, 0"), ({"rolled": -1}, "got 10, -1")
+        ({"validation": 1.0}, "share between 0 and 1"), ({"steps": 0}, "steps and side of at least 1, got 0, None"),
+        ({"rolled": -1}, "rolled of at least 0, got -1"), ({"by": "size"}, "one of time, count, voxel, got 'size'"),
     ]  # fmt: skip
     for more, message in settings:
         with pytest.raises(ValueError, match=message):
