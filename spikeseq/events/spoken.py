@@ -10,6 +10,7 @@ import numpy as np
 from .recording import Recording, recording
 
 CHANNELS = 700
+KEYS = ("spikes/times", "spikes/units", "labels")
 ROWS = 1024  # read at once: Speech Commands would take many gigabytes as a whole
 
 
@@ -35,7 +36,10 @@ def iter_spoken(path: str | Path) -> Iterator[tuple[Recording, int]]:
         raise FileNotFoundError(f"expected an HDF5 file, found nothing at {path}")
     try:
         with h5py.File(path, "r") as file:
-            times, units, labels = (file[key] for key in ("spikes/times", "spikes/units", "labels"))
+            columns = [d for key in KEYS if isinstance(d := file.get(key), h5py.Dataset) and d.ndim == 1]
+            if len(columns) < len(KEYS):
+                raise OSError(f"found {len(columns)} of these lists")
+            times, units, labels = columns
             if not len(times) == len(units) == len(labels):
                 raise ValueError(
                     f"{path}: expected as many times, units and labels, got {len(times)}, {len(units)}, {len(labels)}"
@@ -44,8 +48,8 @@ def iter_spoken(path: str | Path) -> Iterator[tuple[Recording, int]]:
                 part = slice(row, row + ROWS)
                 for seconds, channels, label in zip(times[part], units[part], labels[part], strict=True):
                     yield _spoken(path, seconds, channels), int(label)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path}: expected HDF5 with spikes/times, spikes/units and labels: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected HDF5 with {', '.join(KEYS)}: {error}") from error
 
 
 def _spoken(path: Path, seconds: np.ndarray, channels: np.ndarray) -> Recording:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..events import Recording, read_aedat2, read_aedat4
 from .digits import stratified
 from .memory import ByteSequences, Splits
-from .recordings import Cut, EventData, data_folder
+from .recordings import Cut, EventData, data_folder, held_out
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SUFFIXES = (".aedat", ".aedat4")
@@ -60,8 +60,9 @@ class CIFAR10DVS(EventData):
             return ((path, read_upright(path), label) for path, label in files)
 
         whole = self.framed([path for path, _ in files], labelled)
-        rest, test = (whole.subset(part) for part in stratified(whole.labels, (1 - TEST, TEST), seed=0))
-        return self.hold_out(rest, test)
+        rest, test = stratified(whole.labels, (1 - TEST, TEST), seed=0)
+        train, val = held_out(whole, rest, self.validation)
+        return Splits(train.varied(self.rolled, self.flipped), val, whole.subset(test))
 
 
 def class_files(folder: Path) -> list[tuple[Path, int]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from ..events import read_nmnist
 from .maps import Maps
 from .memory import ByteSequences, Splits
-from .recordings import Cut, EventData, data_folder
+from .recordings import Cut, EventData, data_folder, held_out
 
 LAYOUT = (
     "Train/<digit>/*.bin and Test/<digit>/*.bin as published, unpacked; or the subset of SLAYER's examples: "
@@ -48,7 +50,9 @@ class NMNIST(EventData):
         super().__init__(folder, Cut(steps, by), validation, rolled, False, batch_size, seed)
 
     def read(self) -> Splits[ByteSequences]:
-        return self.hold_out(*(self._frames(part) for part in ("Train", "Test")))
+        rest, test = (self._frames(part) for part in ("Train", "Test"))
+        train, val = held_out(rest, torch.arange(len(rest)), self.validation)
+        return Splits(train.varied(self.rolled), val, test)
 
     def _frames(self, part: str) -> Maps:
         files = recordings(self.data_dir, part)

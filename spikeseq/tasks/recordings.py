@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..events import Recording, event_frames, voxel_grid
 from .digits import stratified
 from .files import Arrays, cache_folder, kept
 from .maps import EventFrames, Maps, VoxelGrids
-from .memory import ByteSequences, MemoryData, Splits
+from .memory import ByteSequences, MemoryData
 
 CUTS = ("time", "count", "voxel")
 MOST = 255  # that a byte holds
@@ -66,8 +67,7 @@ class EventData(MemoryData[ByteSequences]):
         seed: int,
     ) -> None:
         super().__init__(batch_size, seed)
-        if not 0 < validation < 1:
-            raise ValueError(f"{type(self).__name__}: expected validation as a share between 0 and 1, got {validation}")
+        check_share(self, validation)
         if rolled < 0:
             raise ValueError(f"{type(self).__name__}: expected rolled of at least 0, got {rolled}")
         self.data_dir, self.cut = data_dir, cut
@@ -92,10 +92,16 @@ class EventData(MemoryData[ByteSequences]):
         values, labels = (torch.from_numpy(arrays[key]) for key in ("values", "labels"))
         return (VoxelGrids if self.cut.by == "voxel" else EventFrames)(values, labels, scale=1)
 
-    def hold_out(self, rest: Maps, test: Maps) -> Splits[ByteSequences]:
-        """The splits where `validation` of `rest`, stratified by class, is held out."""
-        train, val = stratified(rest.labels, (1 - self.validation, self.validation), seed=0)
-        return Splits(rest.varied(self.rolled, self.flipped).subset(train), rest.subset(val), test)
+
+def check_share(owner: object, validation: float) -> None:
+    if not 0 < validation < 1:
+        raise ValueError(f"{type(owner).__name__}: expected validation as a share between 0 and 1, got {validation}")
+
+
+def held_out(data: Maps, items: Tensor, validation: float) -> tuple[Maps, Maps]:
+    """A training and a validation part of these items of `data`, stratified by class, always the same."""
+    train, val = stratified(data.labels[items], (1 - validation, validation), seed=0)
+    return data.subset(items[train]), data.subset(items[val])
 
 
 def kept_by(paths: list[Path], setting: object, make: Callable[[], Arrays]) -> Arrays:

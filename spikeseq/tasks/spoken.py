@@ -10,11 +10,10 @@ import torch
 
 from ..events import Recording, iter_spoken
 from ..events.spoken import CHANNELS
-from .digits import stratified
 from .files import Arrays, require
 from .maps import SpikeCounts
 from .memory import ByteSequences, MemoryData, Splits
-from .recordings import MOST, data_folder, kept_by
+from .recordings import MOST, check_share, data_folder, held_out, kept_by
 
 SOURCE = "https://zenkelab.org/resources/spiking-heidelberg-datasets-shd/ (the .h5.gz files, unpacked)"
 
@@ -103,14 +102,13 @@ class SHD(Spoken):
         seed: int = 0,
     ) -> None:
         super().__init__(data_folder(data_dir, "shd"), steps, duration, units, rolled, batch_size, seed)
-        if not 0 < validation < 1:
-            raise ValueError(f"SHD: expected validation as a share between 0 and 1, got {validation}")
+        check_share(self, validation)
         self.validation = validation
 
     def read(self) -> Splits[ByteSequences]:
         rest, test = self.parts()
-        train, val = stratified(rest.labels, (1 - self.validation, self.validation), seed=0)
-        return Splits(rest.varied(self.rolled).subset(train), rest.subset(val), test)
+        train, val = held_out(rest, torch.arange(len(rest)), self.validation)
+        return Splits(train.varied(self.rolled), val, test)
 
 
 class SSC(Spoken):

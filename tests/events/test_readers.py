@@ -192,6 +192,9 @@ def test_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(units, [4, 19], "others")
     with pytest.raises(ValueError, match=r"shd_train\.h5: expected HDF5 with spikes/times"):
         read_spoken(path)
+    spoken(path, times, units, [4, 19], "spikes/times")  # a group where a list should be
+    with pytest.raises(ValueError, match=r"shd_train\.h5: expected HDF5 with .*found 1 of these lists"):
+        read_spoken(path)
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(ValueError, match=r"shd_train\.h5: expected HDF5 with spikes/times"):
         read_spoken(path)

@@ -135,11 +135,12 @@ def test_truncated_and_missing_recordings_are_named(folder: Path) -> None:
 
 
 def test_bad_settings() -> None:
-    for options, message in (
+    settings: list[tuple[dict[str, Any], str]] = [
         ({"validation": 0.0}, "DVSGesture: expected validation as a share"), ({"steps": 0}, "at least 1, got 0, 128"),
         ({"side": 0}, "at least 1, got 16, 0"), ({"by": "size"}, "time, count, voxel, got 'size'"),
         ({"rolled": -1}, "rolled of at least 0, got -1"),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for options, message in settings:
         with pytest.raises(ValueError, match=message):
             DVSGesture(**options)
 

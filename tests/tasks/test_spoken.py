@@ -126,10 +126,11 @@ def test_truncated_and_missing_files_are_named(folder: Path) -> None:
 
 
 def test_bad_settings() -> None:
-    for options, message in (
+    settings: list[tuple[dict[str, Any], str]] = [
         ({"validation": 1.0}, "SHD: expected validation as a share"), ({"steps": 0}, "got 0, 1.4, 0"),
         ({"duration": 0.0}, "got 100, 0.0, 0"), ({"rolled": -1}, "got 100, 1.4, -1"),
         ({"units": 300}, "units that divide 700, got 300"),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for options, message in settings:
         with pytest.raises(ValueError, match=message):
             SHD(**options)
