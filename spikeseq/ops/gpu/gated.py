@@ -1,4 +1,4 @@
-"""DSN, and the scan whose decay varies in time, by their kernel."""
+"""DSN, its gate given or made in the same pass, and the scan whose decay varies in time, by their kernel."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from .. import scan
-from ..native.buffers import plain, total_of
+from ..native.buffers import plain, reach_of, total_of, window_of
 from ..surrogate import Surrogate, atan
-from .gated_kernels import gated_backward, gated_forward
-from .launch import GATED, checkpoints_for, rows_for, run
+from .gated_back_kernels import gated_backward
+from .gated_kernels import gated_forward
+from .launch import CONVOLVED, GATED, MAX_LAGS, checkpoints_for, rows_for, run
 from .pointwise import sliding
+from .split import alone, chunks_for, cut, entering, inputs_before, leaving, mirrored
 
 
 def _squarings(tau: float) -> int:
@@ -22,63 +24,150 @@ def _squarings(tau: float) -> int:
 
 
 class _Gated(torch.autograd.Function):
-    """With tau a DSN whose decay comes from `gate`; with tau None `gate` is the decay and x is taken whole."""
+    """A DSN with a `gate`, or with `weight`, `bias` and `history` of the convolution that makes it.
+
+    With tau None `gate` is the decay and x is taken whole.
+    """
 
     @staticmethod
-    def forward(ctx, x, gate, threshold, state, starts, tau: float | None, surrogate: Surrogate, strict, output):
-        out, end = torch.empty_like(x), torch.empty_like(state)
-        checkpoints = checkpoints_for(x, GATED) if any(ctx.needs_input_grad) else None
-        words = GATED.words(starts)
+    def forward(
+        ctx, x, gate, weight, bias, history, threshold, state, starts, tau: float | None, surrogate: Surrogate, strict,
+        output,
+    ):  # fmt: skip
+        form, lags = (GATED, 0) if weight is None else (CONVOLVED, weight.shape[1])
+        chunks = chunks_for(x, "none", form.rows)
+        ctx.form, ctx.chunks, ctx.options = form, chunks, (tau, surrogate, strict, output)
         ctx.flags = {"inverse_tau": 1.0 if tau is None else 1.0 / tau, "GATED": tau is not None,
-                     "SQUARINGS": -1 if tau is None else _squarings(tau), "parameter": surrogate.parameter,
-                     "KIND": surrogate.kind, "STRICT": strict, "MEMBRANE": output == "membrane",
-                     "TILE": GATED.tile}  # fmt: skip
-        run(gated_forward, x, GATED.forward, x=x, gate=gate, threshold=threshold, state=state, starts=words, out=out,
-            end=end, checkpoints=checkpoints, **ctx.flags)  # fmt: skip
-        ctx.save_for_backward(x, gate, threshold, state, starts, words, checkpoints)
-        ctx.options = tau, surrogate, strict, output
-        return out, end
+                     "SQUARINGS": -1 if tau is None else _squarings(tau), "LAGS": lags,
+                     "parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict,
+                     "MEMBRANE": output == "membrane", "BEFORE": form.before, "TILE": form.tile}  # fmt: skip
+        words = form.words(None if starts is None else cut(starts, chunks))
+        rows, gates = cut(x, chunks), None if gate is None else cut(gate, chunks)
+        taps, before = None if weight is None else plain(weight.t()), history
+        if chunks > 1 and lags > 1:
+            before, _ = inputs_before(x, history, starts, chunks)
+        begin = alone(state, chunks)
+        out, ends, products = torch.empty_like(rows), torch.empty_like(begin), None
+
+        def walk(out: Tensor | None, product: Tensor | None, checkpoints: Tensor | None) -> None:
+            run(gated_forward, rows, form.forward, x=rows, gate=gates, weight=taps, bias=bias, history=before,
+                threshold=threshold, state=begin, starts=words, out=out, end=ends, product=product,
+                checkpoints=checkpoints, ROWS=form.rows, **ctx.flags)  # fmt: skip
+
+        if chunks > 1:
+            products = torch.empty_like(begin)
+            walk(None, products, None)
+            begin = entering(state, ends, products)
+        checkpoints = checkpoints_for(rows, form) if any(ctx.needs_input_grad) else None
+        walk(out, None, checkpoints)
+        ctx.save_for_backward(
+            x, gate, weight, bias, history, threshold, state, starts, words, before, products, checkpoints
+        )
+        return out.view(x.shape), ends[chunks - 1 :: chunks]
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        x, gate, threshold, state, starts, words, checkpoints = ctx.saved_tensors
-        tau, surrogate, strict, output = ctx.options
+        x, gate, weight, bias, history, threshold, _, starts, words, before, products, checkpoints = ctx.saved_tensors
         if torch.is_grad_enabled():
+            return *_differentiable(ctx, grads), *[None] * 5
+        form, chunks, lags = ctx.form, ctx.chunks, ctx.flags["LAGS"]
+        rows, heard, grad_end = cut(x, chunks), cut(plain(grads[0]), chunks), plain(grads[1])
+        gates, taps = None if gate is None else cut(gate, chunks), None if weight is None else plain(weight.t())
+        back = mirrored(alone(grad_end, chunks), len(x))
+        grad_states = torch.empty_like(back)
 
-            def define(x: Tensor, gate: Tensor, threshold: Tensor, state: Tensor):
-                if tau is None:
-                    out, end = scan.linear_scan(x.float(), gate.float(), state, starts)
-                else:
-                    shared = (tau, threshold, state, starts, surrogate, strict, output)
-                    out, end = scan.dsn(x.float(), gate.float(), *shared)
-                return out.to(x.dtype), end
+        def walk(**found: Tensor | None) -> None:
+            run(gated_backward, rows, form.backward, x=rows, gate=gates, weight=taps, bias=bias, history=before,
+                threshold=threshold, starts=words, checkpoints=checkpoints, grad_out=heard, grad_end=back,
+                grad_state=grad_states, **found, **ctx.flags)  # fmt: skip
 
-            return *scan.differentiate(define, (x, gate, threshold, state), grads), *[None] * 5
-        grad_x, grad_gate, grad_state = torch.empty_like(x), torch.empty_like(gate), torch.empty_like(state)
-        grad_threshold = rows_for(x) if ctx.needs_input_grad[2] and output == "spikes" else None
-        run(gated_backward, x, GATED.backward, x=x, gate=gate, threshold=threshold, starts=words,
-            checkpoints=checkpoints, grad_out=plain(grads[0]), grad_end=plain(grads[1]), grad_x=grad_x,
-            grad_gate=grad_gate, grad_state=grad_state, grad_threshold=grad_threshold, **ctx.flags)  # fmt: skip
-        return grad_x, grad_gate, total_of(grad_threshold), grad_state, *[None] * 5
+        wanted = ("x", "gate", "weight", "bias", "history", "threshold")
+        if chunks > 1:
+            walk(**{f"grad_{name}": None for name in wanted})
+            back = leaving(grad_end, grad_states, products)
+        grad_x, grad_gate = torch.empty_like(rows), None if gates is None else torch.empty_like(gates)
+        grad_before = torch.empty_like(before) if lags else None
+        grad_weight = rows_for(rows, lags) if ctx.needs_input_grad[2] else None
+        grad_bias = rows_for(rows) if ctx.needs_input_grad[3] else None
+        grad_threshold = rows_for(rows) if ctx.needs_input_grad[5] and ctx.options[3] == "spikes" else None
+        buffers = grad_x, grad_gate, grad_weight, grad_bias, grad_before, grad_threshold
+        walk(**{f"grad_{name}": buffer for name, buffer in zip(wanted, buffers, strict=True)})
+        if grad_before is not None and lags > 1 and chunks > 1:
+            grad_before = _handed_back(grad_x, grad_before, x, history, starts)
+        total = total_of(grad_weight)
+        return (
+            grad_x.view(x.shape), None if grad_gate is None else grad_gate.view(x.shape),
+            None if total is None else total.t(), total_of(grad_bias), grad_before, total_of(grad_threshold),
+            grad_states[::chunks], *[None] * 5,
+        )  # fmt: skip
+
+
+def _handed_back(grad_x: Tensor, grad_before: Tensor, x: Tensor, history: Tensor, starts: Tensor | None) -> Tensor:
+    """Give the gradients of the inputs before each chunk to the chunk they came from; what is left is the history's."""
+    batch, past = history.shape[:2]
+    chunks = len(grad_x) // batch
+    _, counts = inputs_before(x, history, starts, chunks)
+    to_ends = grad_before.unflatten(0, (batch, chunks))
+    ends = grad_x.unflatten(0, (batch, chunks))[:, :-1, grad_x.shape[1] - past :]
+    ends += to_ends[:, 1:] if counts is None else to_ends[:, 1:] * counts[:, :-1]
+    return to_ends[:, 0]
+
+
+def _differentiable(ctx, grads) -> tuple[Tensor | None, ...]:
+    """Gradients that can be differentiated again: the definition, differentiated by torch."""
+    x, gate, weight, bias, history, threshold, state, starts = ctx.saved_tensors[:8]
+    tau, surrogate, strict, output = ctx.options
+    names = "x", "gate", "weight", "bias", "history", "threshold", "state"
+    given = dict(zip(names, (x, gate, weight, bias, history, threshold, state), strict=True))
+    present = {name: value for name, value in given.items() if value is not None}
+
+    def define(*values: Tensor):
+        of = dict(zip(present, values, strict=True))
+        wide, shared = of["x"].float(), (surrogate, strict, output)
+        if weight is not None:
+            out, end, _ = scan.conv_dsn(wide, of["weight"], of["bias"], of["threshold"], of["state"], of["history"],
+                                        starts, tau, *shared)  # fmt: skip
+        elif tau is None:
+            out, end = scan.linear_scan(wide, of["gate"].float(), of["state"], starts)
+        else:
+            out, end = scan.dsn(wide, of["gate"].float(), tau, of["threshold"], of["state"], starts, *shared)
+        return out.to(x.dtype), end
+
+    found = dict(zip(present, scan.differentiate(define, tuple(present.values()), grads), strict=True))
+    return tuple(found.get(name) for name in names)
 
 
 def varying_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-    ones = torch.ones_like(state[0])
-    return _Gated.apply(plain(x), plain(decay), ones, plain(state), starts, None, atan(), False, "membrane")  # pyright: ignore
+    ones, options = torch.ones_like(state[0]), (None, atan(), False, "membrane")
+    return _Gated.apply(plain(x), plain(decay), None, None, None, ones, plain(state), starts, *options)  # pyright: ignore
 
 
 def dsn(
     x: Tensor, gate: Tensor, tau: float, threshold: Tensor, state: Tensor, starts: Tensor | None,
     surrogate: Surrogate, strict: bool, output: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    tensors = (plain(tensor) for tensor in (x, gate, threshold, state))
-    return _Gated.apply(*tensors, starts, tau, surrogate, strict, output)  # pyright: ignore
+    x, gate, threshold, state = (plain(tensor) for tensor in (x, gate, threshold, state))
+    options = tau, surrogate, strict, output
+    return _Gated.apply(x, gate, None, None, None, threshold, state, starts, *options)  # pyright: ignore
 
 
 def conv_dsn(
     x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor, state: Tensor, history: Tensor, starts: Tensor | None,
     tau: float, surrogate: Surrogate, strict: bool, output: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Two passes: the gate, in float32 whatever x is, then the neuron."""
-    gate, history = sliding(x, weight, bias, history, starts, torch.float32)
-    return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history
+    """One pass, or for many lags two: the gate, in float32 whatever x is, then the neuron."""
+    lags = weight.shape[1]
+    if lags > MAX_LAGS:
+        gate, history = sliding(x, weight, bias, history, starts, torch.float32)
+        return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history
+    tensors = (plain(tensor) for tensor in (x, weight, bias, history, threshold, state))
+    x, weight, bias, history, threshold, state = tensors
+    options = tau, surrogate, strict, output
+    out, end = _Gated.apply(x, None, weight, bias, history, threshold, state, starts, *options)  # pyright: ignore
+    return out, end, _history_after(x, history, lags, starts)
+
+
+def _history_after(x: Tensor, history: Tensor, lags: int, starts: Tensor | None) -> Tensor:
+    tail = slice(max(x.shape[1] - lags + 1, 0), None)
+    starts = None if starts is None else starts[:, tail]
+    return window_of(x[:, tail].to(history.dtype), history, reach_of(x[:, tail], lags, starts), starts)

@@ -23,24 +23,27 @@ class Form:
     rows: int = 16  # rows at once in the forward pass, a multiple of `tile`
     forward: int = 64  # channels a program
     backward: int = 32
+    before: int = 0  # steps ahead of a tile whose starts its word tells too
 
     def kept(self, x: Tensor) -> int:
         """States kept for the backward pass, as in rows.py."""
         return x.shape[1] // self.tile + x.shape[1] % self.tile
 
     def words(self, starts: Tensor | None) -> Tensor | None:
-        """Starts [batch, time] as one int32 a tile, bit u for its step u."""
+        """Starts [batch, time] as one int32 a tile, bit `before` + u for its step u."""
         if starts is None:
             return None
-        padded = torch.nn.functional.pad(starts, (0, -starts.shape[1] % self.tile))
-        bits = 1 << torch.arange(self.tile, device=starts.device, dtype=torch.int32)
-        return (padded.view(starts.shape[0], -1, self.tile) * bits).sum(-1, dtype=torch.int32)
+        padded = torch.nn.functional.pad(starts, (self.before, -starts.shape[1] % self.tile))
+        bits = 1 << torch.arange(self.before + self.tile, device=starts.device, dtype=torch.int32)
+        return (padded.unfold(1, len(bits), self.tile) * bits).sum(-1, dtype=torch.int32)
 
 
 LIF = Form(rows=32)
 PRF = Form()
 STEPS, BLOCK = 32, 64  # a patch
 GATED = Form(tile=8, rows=8)  # two rows a step forward and three backward
+MAX_LAGS = 8  # of a gate that the kernel makes itself
+CONVOLVED = Form(tile=8, before=MAX_LAGS)
 
 
 def run(kernel: Any, x: Tensor, block: int, /, **arguments: Any) -> None:

@@ -11,7 +11,7 @@ from ..surrogate import Surrogate
 from .launch import LIF, PRF, checkpoints_for, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
-from .split import alone, chunks_for, cut, entering, leaving, mirrored
+from .split import alone, chunks_for, cut, entering, leaving, mirrored, power_of
 
 
 class _LIF(torch.autograd.Function):
@@ -31,7 +31,7 @@ class _LIF(torch.autograd.Function):
 
         if ctx.chunks > 1:
             walk(begin, None, None)
-            begin = entering(state, ends, decay, rows.shape[1], masks)
+            begin = entering(state, ends, power_of(decay, rows, masks))
         checkpoints = checkpoints_for(rows, LIF) if any(ctx.needs_input_grad) else None
         walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, threshold, rho, state, starts, words, checkpoints)
@@ -61,7 +61,8 @@ class _LIF(torch.autograd.Function):
 
         if ctx.chunks > 1:
             walk(back, None, grad_decay=None, grad_threshold=None)
-            back = leaving(grad_end, grad_states, decay, rows.shape[1], starts)
+            masks = None if starts is None else cut(starts, ctx.chunks)
+            back = leaving(grad_end, grad_states, power_of(decay, rows, masks))
         grad_decay = rows_for(rows) if ctx.needs_input_grad[1] else None
         grad_threshold = rows_for(rows) if ctx.needs_input_grad[2] and output == "spikes" else None
         walk(back, grad_x, grad_decay=grad_decay, grad_threshold=grad_threshold)
@@ -92,7 +93,7 @@ class _PRF(torch.autograd.Function):
 
         if ctx.chunks > 1:
             walk(begin, None, None)
-            begin = entering(state, ends, decay, rows.shape[1], masks)
+            begin = entering(state, ends, power_of(decay, rows, masks))
         checkpoints = checkpoints_for(rows, PRF, planes=2) if any(ctx.needs_input_grad) else None
         walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, words, checkpoints)
@@ -125,7 +126,8 @@ class _PRF(torch.autograd.Function):
 
         if ctx.chunks > 1:
             walk(back, None, grad_decay=None, grad_gain=None, grad_threshold=None)
-            back = leaving(grad_end, grad_states, decay, rows.shape[1], starts)
+            masks = None if starts is None else cut(starts, ctx.chunks)
+            back = leaving(grad_end, grad_states, power_of(decay, rows, masks))
         grad_decay = rows_for(rows, 2) if ctx.needs_input_grad[1] else None
         grad_gain = rows_for(rows) if ctx.needs_input_grad[2] else None
         grad_threshold = rows_for(rows) if ctx.needs_input_grad[3] and output == "spikes" else None

@@ -38,8 +38,8 @@ def draw(size: Size, device: str) -> dict[str, Tensor]:
         "threshold": between(0.4, 1.4, width),
         "state": noise(batch, width),
         "z": torch.complex(noise(batch, width), noise(batch, width)),
-        "history": noise(batch, 3, width),
-        "weight": noise(width, 4, scale=0.5),
+        "history": noise(batch, 8, width),
+        "weight": noise(width, 9, scale=0.5),
         "bias": noise(width),
     }
 
@@ -47,8 +47,11 @@ def draw(size: Size, device: str) -> dict[str, Tensor]:
 def masks(size: Size, device: str, wanted: bool) -> Tensor | None:
     if not wanted:
         return None
-    starts = torch.rand(size[:2]) < 0.2
+    time = size[1]
+    starts = torch.rand(size[:2]) < min(0.2, 4 / time)
+    starts[0, time // 3 : 2 * time // 3] = False  # of three chunks the second only hands on
     starts[0, 0] = starts[-1, -1] = True
+    starts[-1, max(time // 3 - 2, 0)] = starts[-1, min(time // 3, time - 1)] = True  # at its edge
     return starts.to(device)
 
 
@@ -97,11 +100,18 @@ def dsn(d: dict[str, Tensor], starts: Tensor | None, surrogate: ops.Surrogate, t
     return call, [d["x"], d["gate"], d["threshold"], d["state"]]
 
 
-def conv_dsn(d: dict[str, Tensor], starts: Tensor | None) -> Case:
-    def call(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, history: Tensor):
-        return flat(ops.conv_dsn(x, weight, bias, 0.25, 1.0, (state, history), starts, output="membrane"))
+def conv_dsn(d: dict[str, Tensor], starts: Tensor | None, lags: int, tau: float, output: str) -> Case:
+    weight, past = d["weight"][:, :lags], d["history"][:, : lags - 1]
+    with spikeseq.backend("reference"):
+        gate, _ = ops.sliding(d["x"], weight, d["bias"], past, starts)
+    sure = clear(d, gate, starts, ops.integer(), tau)
+    assert sure.float().mean() > 0.5
 
-    return call, [d["x"], d["weight"], d["bias"], d["state"], d["history"]]
+    def call(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor, state: Tensor, history: Tensor):
+        out, *end = flat(ops.conv_dsn(x, weight, bias, tau, threshold, (state, history), starts, output=output))
+        return out * sure, *end
+
+    return call, [d["x"], weight, d["bias"], d["threshold"], d["state"], past]
 
 
 def scan(d: dict[str, Tensor], starts: Tensor | None, x: str, decay: str) -> Case:
@@ -137,6 +147,7 @@ def every_case(size: Size, device: str, with_starts: bool) -> dict[str, Case]:
     cases |= {f"spike {s.kind}": spike(d, s) for s in SURROGATES}
     cases |= {f"scan {x} {decay}": scan(d, starts, x, decay) for x, decay in SCANS}
     cases |= {f"sliding {lags}": sliding(d, starts, lags) for lags in (1, 4)}
+    cases |= {f"conv_dsn {lags}": conv_dsn(d, starts, lags, tau, output) for lags, tau, output in CONVOLVED}
     return cases | {
         "lif membrane": lif(d, starts, atan, output="membrane"),
         "prf membrane": prf(d, starts, atan, reset="soft", output="membrane"),
@@ -144,10 +155,11 @@ def every_case(size: Size, device: str, with_starts: bool) -> dict[str, Case]:
         "dsn integer": dsn(d, starts, integer, 0.5),
         "dsn logarithm": dsn(d, starts, integer, 0.6),
         "dsn membrane": dsn(d, starts, integer, 2.5, output="membrane"),
-        "conv_dsn": conv_dsn(d, starts),
     }
 
 
+# one lag; the usual ones; the most of one pass, longer than a tile; two passes
+CONVOLVED = [(1, 0.25, "membrane"), (4, 0.25, "spikes"), (8, 0.6, "spikes"), (9, 0.25, "membrane")]
 SCANS = [("real", "constant"), ("real", "varying"), ("real", "turning"), ("complex", "turning")]
 
 
@@ -201,7 +213,7 @@ def hold_narrow(dtype: torch.dtype, size: Size, device: str) -> None:
 
             return wrapped
 
-        turning, weight, history = d["turning"], d["weight"], d["history"]
+        turning, weight, history = d["turning"], d["weight"][:, :4], d["history"][:, :3]
         return {
             "lif": (cast(lambda x, a, v, s: run.lif(x, a, v, ones, s, starts, atan, *neuron), 1),
                     [x, d["decay"], d["threshold"], d["state"]]),

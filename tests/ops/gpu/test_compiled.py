@@ -40,7 +40,8 @@ def compiled(kernel: Any, given: dict[str, Any]) -> Any:
     signature, constants, hints = {}, {}, {}
     for i, parameter in enumerate(kernel.params):
         value = given.pop(parameter.name)
-        if parameter.is_constexpr or value is None:
+        one = isinstance(value, int) and value == 1 and not parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or one:
             signature[parameter.name], constants[(i,)] = "constexpr", value
         elif isinstance(value, Tensor):
             signature[parameter.name], hints[(i,)] = TYPES[value.dtype], [["tt.divisibility", 16]]
@@ -73,6 +74,12 @@ def tensors(dtype: torch.dtype = torch.float32, time: int = 20) -> dict[str, Ten
 STARTS = torch.zeros(2, 20, dtype=torch.bool)
 NEURON = (STARTS, ops.atan(), "soft", False, "spikes", True)
 INTEGERS = (STARTS, ops.integer(4), False, "spikes")
+
+
+def conv_dsn(starts: Tensor | None, x: Tensor, w: Tensor, b: Tensor, v: Tensor, s: Tensor, h: Tensor) -> Any:
+    return gpu.conv_dsn(x, w, b, v, s, h, starts, 0.25, ops.integer(4), False, "spikes")
+
+
 Call = Callable[..., Any]
 CALLS: dict[str, tuple[Call, tuple[str, ...]]] = {
     "lif soft bfloat16": (lambda x, a, v, s: gpu.lif(x, a, v, v, s, *NEURON), ("x", "vector", "vector", "state")),
@@ -96,6 +103,11 @@ CALLS: dict[str, tuple[Call, tuple[str, ...]]] = {
     "varying scan": (lambda x, a, s: gpu.linear_scan(x, a, s, STARTS), ("x", "x", "state")),
     "dsn": (lambda x, g, v, s: gpu.dsn(x, g, 0.25, v, s, *INTEGERS), ("x", "x", "vector", "state")),
     "dsn logarithm": (lambda x, g, v, s: gpu.dsn(x, g, 0.6, v, s, *INTEGERS), ("x", "x", "vector", "state")),
+    "conv_dsn": (lambda *given: conv_dsn(STARTS, *given), ("x", "weight", "vector", "vector", "state", "history")),
+    "conv_dsn in chunks": (
+        lambda *given: conv_dsn(None, *given),
+        ("x", "weight", "vector", "vector", "state", "history"),
+    ),
     "sliding": (lambda x, w, b, s: gpu.sliding(x, w, b, s, None), ("x", "weight", "vector", "history")),
     "spike": (lambda x, v: gpu.spike(x, v, ops.integer(4), False), ("x", "vector")),
 }
