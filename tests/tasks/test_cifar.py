@@ -12,6 +12,7 @@ import torch
 from spikeseq.blocks import EventCNN
 from spikeseq.tasks import cifar
 from spikeseq.tasks.cifar import BINARY, CIFAR10, PYTHON, ArraysOnly
+from tests.tasks.from_config import logits
 
 RECORDS = 20
 
@@ -132,3 +133,8 @@ def test_a_spiking_cnn_of_repeated_steps_takes_images(folder: Path) -> None:
     x, _ = next(iter(data.test_dataloader()))
     model = EventCNN(10, (3, 32, 32), [[4], [4]], "LIF", steps=2)
     assert model(x).shape == (5, 10)
+
+
+def test_the_model_of_the_config_takes_these_images(folder: Path) -> None:
+    more = ["--data.init_args.validation", "10", "--data.init_args.batch_size", "4"]
+    assert logits("images/cifar10_sew.yaml", folder, *more).shape == (2, 10)

@@ -11,6 +11,7 @@ import torch
 from spikeseq.events import Recording, event_frames
 from spikeseq.tasks.cifar10_dvs import CIFAR10DVS, CLASSES
 from tests.events.formats import aedat2, draw
+from tests.tasks.from_config import logits
 
 EACH = 10
 
@@ -119,3 +120,7 @@ def test_bad_recordings_are_named(folder: Path, raw: bytes, message: str) -> Non
     with pytest.raises(ValueError, match=message) as caught:
         load(folder)
     assert str(path) in str(caught.value)
+
+
+def test_the_model_of_the_config_takes_these_frames(folder: Path) -> None:
+    assert logits("events/cifar10_dvs.yaml", folder, "--data.init_args.steps", "1").shape == (2, 10)

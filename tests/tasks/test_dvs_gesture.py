@@ -9,6 +9,7 @@ import torch
 from spikeseq.events import event_frames, voxel_grid
 from spikeseq.tasks.dvs_gesture import DVSGesture
 from tests.events.formats import aedat3, draw, gestures
+from tests.tasks.from_config import logits
 
 TRAIN = ["user01_led.aedat", "user01_natural.aedat", "user02_led.aedat", "user03_lab.aedat"]
 TEST = ["user04_led.aedat"]
@@ -155,3 +156,8 @@ def test_sides_and_users_that_the_data_has_not(folder: Path) -> None:
         ValueError, match=r"trials_to_train\.txt: expected trials of at least two users, got \['user01'"
     ):
         load(folder)
+
+
+def test_the_model_of_the_config_takes_these_frames(folder: Path) -> None:
+    few = ["--data.init_args.steps", "1", "--data.init_args.batch_size", "2", "--data.init_args.validation", ".4"]
+    assert logits("events/dvs_gesture.yaml", folder, *few).shape == (2, 11)

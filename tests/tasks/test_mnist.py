@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from spikeseq.tasks.idx import read_idx
 from spikeseq.tasks.mnist import FILES, SequentialMNIST, permutation
+from tests.tasks.from_config import logits
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
 
@@ -137,3 +138,8 @@ def test_idx_reads_what_was_written(tmp_path_factory, sizes, fill):
     array = (np.arange(np.prod(sizes, dtype=int)) * 7 + fill).reshape(sizes) % 256
     write(path, idx(array))
     assert read_idx(path, axes=len(sizes)).tolist() == array.tolist()
+
+
+def test_the_model_of_the_fashion_config_takes_these_images(folder):
+    more = ["--data.init_args.validation", "10", "--data.init_args.batch_size", "4"]
+    assert logits("images/fashion_mnist.yaml", folder, *more).shape == (2, 10)

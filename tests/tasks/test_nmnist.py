@@ -10,6 +10,7 @@ import torch
 from spikeseq.events import event_frames, read_nmnist
 from spikeseq.tasks.maps import EventFrames
 from spikeseq.tasks.nmnist import NMNIST, recordings
+from tests.tasks.from_config import logits
 
 
 def write(path: Path, seed: int) -> None:
@@ -114,3 +115,8 @@ def test_bad_input_is_named(folder: Path, tmp_path: Path) -> None:
             NMNIST(folder, **more)
     with pytest.raises(ValueError, match=r"uint8 \[items, time, 2, height, width\], got torch.float32"):
         EventFrames(torch.zeros(1, 1, 2, 3, 3), torch.zeros(1).long(), 1)
+
+
+def test_the_model_of_the_config_takes_these_frames(folder: Path) -> None:
+    more = ["--data.init_args.validation", ".25", "--data.init_args.batch_size", "4"]
+    assert logits("events/nmnist.yaml", folder, *more).shape == (2, 10)

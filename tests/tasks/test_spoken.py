@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spikeseq.events import Recording
 from spikeseq.tasks.spoken import SHD, SSC, counts
 from tests.events.formats import spoken
+from tests.tasks.from_config import logits
 
 pytest.importorskip("h5py")
 FILES = {"shd_train": 20, "shd_test": 20, "ssc_train": 35, "ssc_valid": 35, "ssc_test": 35}
@@ -134,3 +135,8 @@ def test_bad_settings() -> None:
     for options, message in settings:
         with pytest.raises(ValueError, match=message):
             SHD(**options)
+
+
+def test_the_model_of_the_config_takes_these_counts(folder: Path) -> None:
+    more = ["--data.init_args.validation", ".5", "--data.init_args.batch_size", "4"]
+    assert logits("events/shd.yaml", folder, *more).shape == (2, 20)
