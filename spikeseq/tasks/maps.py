@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from ..events import flip, roll
 from .memory import Batch, ByteSequences
@@ -26,9 +25,6 @@ class Maps(ByteSequences):
         if self.rolled:
             x = roll(x, self.rolled, self.moved)
         return flip(x) if self.flipped else x, y
-
-    def subset(self, indices: Tensor) -> Maps:
-        return replace(self, values=self.values[indices], labels=self.labels[indices])
 
     def varied(self, rolled: int, flipped: bool = False) -> Maps:
         return replace(self, rolled=rolled, flipped=flipped)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 Batch = tuple[Tensor, ...]
+Kind = TypeVar("Kind", bound="ByteSequences")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ByteSequences(Dataset[Batch]):
         """The batch of these items; torch's DataLoader looks for this method."""
         return self.values[indices].float() / self.scale, self.labels[indices]
 
-    def subset(self, indices: Tensor) -> "ByteSequences":
+    def subset(self: Kind, indices: Tensor) -> Kind:
         return replace(self, values=self.values[indices], labels=self.labels[indices])
 
 

@@ -58,7 +58,8 @@ class Spoken(MemoryData[ByteSequences]):
             rows = list(self._rows(path))
             if not rows:
                 raise ValueError(f"{path}: expected recordings, got none")
-            return {"values": np.stack([row for row, _ in rows]), "labels": np.array([label for _, label in rows])}
+            values, labels = zip(*rows, strict=True)
+            return {"values": np.stack(values), "labels": np.array(labels, np.int64)}
 
         arrays = kept_by([path], (self.steps, self.duration, self.units), make)
         values, labels = (torch.from_numpy(arrays[key]) for key in ("values", "labels"))
