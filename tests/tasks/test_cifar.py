@@ -126,6 +126,14 @@ def test_images_are_the_same_pixels_and_train_moved_and_mirrored(folder: Path, b
         for image, known in zip(x, same, strict=True):
             seen = [i.roll(move, (-2, -1)) for i in (known, known.flip(-1)) for move in moves]
             assert any(torch.equal(image, s) for s in seen)
+    mirrored = CIFAR10(folder, "image", validation=10, batch_size=5, flipped=True)
+    mirrored.setup()
+    assert mirrored.splits is not None
+    x, _ = mirrored.splits.train.__getitems__(list(range(8)))
+    known = plain.train.values[:8] / 255
+    flips = [torch.equal(a, b.flip(-1)) for a, b in zip(x, known, strict=True)]
+    assert flips == [not torch.equal(a, b) for a, b in zip(x, known, strict=True)]
+    assert set(flips) == {True, False}
 
 
 def test_a_spiking_cnn_of_repeated_steps_takes_images(folder: Path) -> None:

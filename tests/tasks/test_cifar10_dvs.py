@@ -79,6 +79,11 @@ def test_training_batches_alone_are_moved_and_mirrored(folder: Path) -> None:
         x, _ = part.__getitems__([0, 1, 2, 3])
         assert bool((x != part.values[:4]).any()) == varied
         assert torch.equal(x.sum((-2, -1)), part.values[:4].float().sum((-2, -1)))
+    train = load(folder, flipped=True).train
+    x, _ = train.__getitems__(list(range(8)))
+    mirrored = [torch.equal(row, known.flip(-1).float()) for row, known in zip(x, train.values, strict=False)]
+    assert mirrored == [not torch.equal(row, known.float()) for row, known in zip(x, train.values, strict=False)]
+    assert set(mirrored) == {True, False}
 
 
 def test_counts_are_cut_where_a_byte_ends(folder: Path) -> None:
