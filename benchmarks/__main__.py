@@ -5,7 +5,7 @@
 
 import sys
 
-from benchmarks import backbone, exactness, extrapolation, language, neurons, ops
+from benchmarks import backbone, exactness, extrapolation, gpu, language, neurons, ops
 
 COMMANDS = {
     "ops": ops.main,
@@ -14,6 +14,7 @@ COMMANDS = {
     "exactness": exactness.main,
     "language": language.main,
     "extrapolation": extrapolation.main,
+    "gpu": gpu.main,
     "neurons": neurons.main,
 }
 

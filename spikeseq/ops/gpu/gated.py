@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from .. import scan
-from ..native.buffers import plain, reach_of, total_of, window_of
+from ..native.buffers import plain, total_of
 from ..surrogate import Surrogate, atan
 from .gated_back_kernels import gated_backward
 from .gated_kernels import gated_forward
 from .launch import CONVOLVED, GATED, MAX_LAGS, checkpoints_for, rows_for, run
-from .pointwise import sliding
+from .pointwise import history_after, sliding
 from .split import alone, chunks_for, cut, entering, inputs_before, leaving, mirrored
 
 
@@ -164,10 +164,4 @@ def conv_dsn(
     x, weight, bias, history, threshold, state = tensors
     options = tau, surrogate, strict, output
     out, end = _Gated.apply(x, None, weight, bias, history, threshold, state, starts, *options)  # pyright: ignore
-    return out, end, _history_after(x, history, lags, starts)
-
-
-def _history_after(x: Tensor, history: Tensor, lags: int, starts: Tensor | None) -> Tensor:
-    tail = slice(max(x.shape[1] - lags + 1, 0), None)
-    starts = None if starts is None else starts[:, tail]
-    return window_of(x[:, tail].to(history.dtype), history, reach_of(x[:, tail], lags, starts), starts)
+    return out, end, history_after(x, history, lags, starts)

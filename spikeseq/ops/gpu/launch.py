@@ -62,7 +62,7 @@ def run_patches(kernel: Any, x: Tensor, batch: int, steps: int, /, **arguments: 
     width = x.shape[-1]
     grid = (batch * chunks_of(steps) * -(-width // BLOCK),)
     with torch.cuda.device_of(x):
-        kernel[grid](width=width, STEPS=STEPS, BLOCK=BLOCK, num_warps=4, enable_fp_fusion=False, **arguments)
+        kernel[grid](width=width, STEPS=STEPS, BLOCK=BLOCK, num_warps=8, enable_fp_fusion=False, **arguments)
 
 
 def checkpoints_for(x: Tensor, form: Form, planes: int = 1) -> Tensor:

@@ -97,4 +97,11 @@ def sliding(
     reach = reach_of(x, weight.shape[1], starts)
     tensors = (plain(tensor) for tensor in (x, weight, bias, state))
     y: Tensor = _Sliding.apply(*tensors, reach, dtype or x.dtype)  # pyright: ignore
-    return y, window_of(x.to(state.dtype), state, reach, starts)
+    return y, history_after(x, state, weight.shape[1], starts)
+
+
+def history_after(x: Tensor, history: Tensor, lags: int, starts: Tensor | None) -> Tensor:
+    """The last lags - 1 inputs of the present episode, from the last steps of `x` alone."""
+    tail = slice(max(x.shape[1] - lags + 1, 0), None)
+    starts = None if starts is None else starts[:, tail]
+    return window_of(x[:, tail].to(history.dtype), history, reach_of(x[:, tail], lags, starts), starts)

@@ -9,7 +9,7 @@ import torch
 import spikeseq
 from spikeseq import BackendError, ops
 from spikeseq.ops import dispatch
-from spikeseq.ops.gpu import launch, split
+from spikeseq.ops.gpu import launch
 from tests.ops.gpu import cases
 
 # 67 steps: two blocks of 32 rows forward, four tiles of 16 backward (eight of 8), and steps left over
@@ -17,17 +17,14 @@ LONG, WIDE = (1, 67, 3), (2, 9, 70)
 MANY = list(cases.every_case((1, 2, 1), "cpu", False))
 SHORT = ["lif soft", "prf soft", "dsn atan", "scan complex turning", "scan real varying", "conv_dsn 4", "sliding 4",
          "spike atan"]  # fmt: skip
-FORMS = {"lif none": launch.LIF, "prf none": launch.PRF, "scan real constant": launch.LIF,
-         "scan complex turning": launch.PRF, "scan real varying": launch.GATED, "dsn integer": launch.GATED,
-         "conv_dsn 4": launch.CONVOLVED}  # fmt: skip
 
 
 def test_the_sizes_reach_every_loop() -> None:
-    for form in FORMS.values():
+    for form in cases.FORMS.values():
         assert LONG[1] // form.rows >= 2
         assert LONG[1] % form.tile
         assert LONG[1] % form.rows
-    assert WIDE[2] > launch.BLOCK >= max(form.forward for form in FORMS.values())
+    assert WIDE[2] > launch.BLOCK >= max(form.forward for form in cases.FORMS.values())
 
 
 @pytest.mark.parametrize("name", MANY)
@@ -41,21 +38,11 @@ def test_other_sizes_without_starts(name: str, size: cases.Size) -> None:
     cases.hold(name, cases.every_case(size, "cpu", False)[name])
 
 
-@pytest.mark.parametrize(("name", "starts"), [*((name, True) for name in FORMS), ("prf none", False),
+@pytest.mark.parametrize(("name", "starts"), [*((name, True) for name in cases.FORMS), ("prf none", False),
                                                ("conv_dsn 4", False)])  # fmt: skip
 def test_time_in_chunks(name: str, starts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long, narrow input is cut along time: the same, but for the rounding of what enters a chunk."""
-    rows = FORMS[name].rows
-    call, given = cases.every_case((2, 3 * rows, 1), "cpu", starts)[name]
-    with spikeseq.backend("triton"):
-        wanted = cases.gradients(call, given)
-        monkeypatch.setattr(split, "LEAST", rows)
-        monkeypatch.setattr(split, "GAIN", 3)
-        assert split.chunks_for(given[0], "none", rows) == 3
-        assert split.chunks_for(given[0], "soft", rows) == 1
-        found = cases.gradients(call, given)
-    for got, expected in zip(found, wanted, strict=True):
-        torch.testing.assert_close(got, expected, rtol=2e-5, atol=2e-5 * (1 + expected.abs().max().item()))
+    cases.hold_in_chunks(name, "cpu", starts, monkeypatch)
 
 
 def test_bfloat16() -> None:

@@ -31,7 +31,6 @@ from spikeseq.ops.gpu import split  # noqa: E402
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float64: "*fp64", torch.int32: "*i32",
          torch.int64: "*i64"}  # fmt: skip
 LAUNCH = {"num_warps", "enable_fp_fusion"}
-WIDTH = 32
 
 
 def compiled(kernel: Any, given: dict[str, Any]) -> Any:
@@ -64,11 +63,11 @@ def resources(kernel: Any, folder: Path) -> dict[str, int]:
     return {name: int(found[name]) for name in ("REG", "STACK", "LOCAL")}
 
 
-def tensors(dtype: torch.dtype = torch.float32, time: int = 20) -> dict[str, Tensor]:
-    vector, state = torch.ones(WIDTH), torch.zeros(2, WIDTH)
-    x = torch.zeros(2, time, WIDTH, dtype=dtype)
+def tensors(dtype: torch.dtype, time: int, width: int) -> dict[str, Tensor]:
+    vector, state = torch.ones(width), torch.zeros(2, width)
+    x = torch.zeros(2, time, width, dtype=dtype)
     return {"x": x, "vector": vector, "state": state, "turning": torch.complex(vector, vector), "z": state + 0j,
-            "pairs": x + 0j, "weight": torch.ones(WIDTH, 4), "history": torch.zeros(2, 3, WIDTH)}  # fmt: skip
+            "pairs": x + 0j, "weight": torch.ones(width, 4), "history": torch.zeros(2, 3, width)}  # fmt: skip
 
 
 STARTS = torch.zeros(2, 20, dtype=torch.bool)
@@ -109,6 +108,7 @@ CALLS: dict[str, tuple[Call, tuple[str, ...]]] = {
         ("x", "weight", "vector", "vector", "state", "history"),
     ),
     "sliding": (lambda x, w, b, s: gpu.sliding(x, w, b, s, None), ("x", "weight", "vector", "history")),
+    "sliding, width odd": (lambda x, w, b, s: gpu.sliding(x, w, b, s, STARTS), ("x", "weight", "vector", "history")),
     "spike": (lambda x, v: gpu.spike(x, v, ops.integer(4), False), ("x", "vector")),
 }
 
@@ -124,7 +124,8 @@ def test_no_spills(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     call, names = CALLS[name]
     chunks = name.endswith("in chunks")
     time = split.GAIN * split.LEAST if chunks else 20
-    given = tensors(torch.bfloat16 if name.endswith("bfloat16") else torch.float32, time)
+    dtype, width = torch.bfloat16 if name.endswith("bfloat16") else torch.float32, 33 if name.endswith("odd") else 32
+    given = tensors(dtype, time, width)
     out, *_ = call(*(given[n].clone().requires_grad_() for n in names))
     out.backward(torch.zeros_like(out))
     monkeypatch.undo()

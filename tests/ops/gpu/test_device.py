@@ -8,6 +8,7 @@ import torch
 import spikeseq
 from spikeseq import ops
 from spikeseq.ops import dispatch
+from spikeseq.ops.gpu import split
 from tests.ops.gpu import cases
 
 pytestmark = [
@@ -20,10 +21,52 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("name", list(cases.every_case((1, 2, 1), "cpu", False)))
-@pytest.mark.parametrize("size", [(1, 1, 1), (3, 33, 17), (2, 257, 130), (3, 600, 64)], ids=str)
-@pytest.mark.parametrize("with_starts", [False, True])
+@pytest.mark.parametrize(
+    ("size", "with_starts"), [((1, 1, 1), False), ((3, 33, 17), True), ((2, 257, 130), False), ((3, 600, 64), True)]
+)
 def test_kernels_agree_with_the_reference(name: str, size: cases.Size, with_starts: bool) -> None:
     cases.hold(name, cases.every_case(size, "cuda", with_starts)[name])
+
+
+@pytest.mark.parametrize("name", cases.FORMS)
+@pytest.mark.parametrize("with_starts", [False, True])
+def test_time_in_chunks(name: str, with_starts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases.hold_in_chunks(name, "cuda", with_starts, monkeypatch)
+
+
+def test_as_long_as_is_cut_by_itself() -> None:
+    size = (2, split.GAIN * split.LEAST, 5)
+    d, starts = cases.draw(size, "cuda"), cases.masks(size, "cuda", True)
+    assert split.chunks_for(d["x"], "none", cases.CONVOLVED.rows) == split.GAIN
+    cases.hold("conv_dsn", cases.conv_dsn(d, starts, 4, 0.5, "membrane"))
+    cases.hold("scan turning", cases.scan(d, starts, "real", "turning"))
+
+
+def test_more_than_2_to_the_31_elements() -> None:
+    """The last row is what it is alone: no offset overflows."""
+    size = (2100, 1024, 1024)
+    if torch.cuda.mem_get_info()[0] < 16 * size[0] * size[1] * size[2]:
+        pytest.skip("needs 35 GB of the device's memory")
+    x = torch.zeros(size, dtype=torch.bfloat16, device="cuda")
+    x[-1] = torch.randn(size[1:], device="cuda")
+    turning, weight = torch.full((1024,), 0.9 + 0.1j, device="cuda"), torch.randn(1024, 4, device="cuda")
+    calls = [lambda x: ops.lif(x, 0.9)[0], lambda x: ops.prf(x, turning, 1.0)[0], lambda x: ops.conv_dsn(x, weight)[0],
+             lambda x: ops.dsn(x, x)[0], lambda x: ops.sliding(x, weight)[0], lambda x: ops.spike(x)]  # fmt: skip
+    for call in calls:
+        results = []
+        for rows in (x, x[-1:]):
+            given = rows.detach().requires_grad_()
+            out = call(given)
+            (grad,) = torch.autograd.grad(out, given, torch.ones_like(out))
+            results.append((out[-1:].detach().clone(), grad[-1:].clone()))
+            del out, grad
+        for got, wanted in zip(*results, strict=True):
+            assert torch.equal(got, wanted)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_kernels_run_where_the_input_lies() -> None:
+    cases.hold("conv_dsn 4", cases.every_case((2, 9, 70), "cuda:1", True)["conv_dsn 4"])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

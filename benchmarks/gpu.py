@@ -1,0 +1,213 @@
+"""`python -m benchmarks gpu`: the Triton kernels on a CUDA device, first held to the reference there, then measured.
+
+Bandwidth: forward and forward + backward against a copy on the device. Peers: LIF against the sequential loop, the
+papers' FFT form and spikingjelly's kernel; the scan with a varying decay against flash-linear-attention's HGRN; DSN
+against PSN. Times are medians of `triton.testing.do_bench`, which empties the caches before each run; a pass above a
+quarter second is run once more and read once. About six minutes on an H100, most of them the compiler's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+import spikeseq
+from benchmarks import machine, peers, timing
+from benchmarks.cases import CASES, DECAY, Case, Method, Shape
+from benchmarks.report import Row, latest, number, read, table
+from spikeseq import ops
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = Path("runs/bench/gpu.jsonl")
+WIDTH = 256
+GRID = [Shape(values // WIDTH, time, WIDTH) for values in (512, 4096, 16384, 65536)
+        for time in (1 << 10, 1 << 12, 1 << 14, 1 << 17)]  # fmt: skip
+MOST = 1 << 30  # elements of one tensor, 4.3 GB
+SLOW = 250.0  # ms
+BANDWIDTH = ("LIF", "PRF", "DSN", "linear_scan", "varying_scan")
+READING = """\
+Bandwidth: forward as a share of what a device-to-device copy reaches (bytes that must move, over time), then forward +
+backward in copies of the input. Goals on [64, 4096, 256]: 80 % and 3.3. PSN's matrix product may use TF32."""
+
+
+class Varying(nn.Module):
+    """`linear_scan` whose decay is given at each step and has a gradient, as large as the input."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.decay = nn.Parameter(torch.rand(shape))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.linear_scan(x, self.decay)
+
+
+class HGRN(nn.Module):
+    """The same by flash-linear-attention, which takes the decay's logarithm. form: "chunk" or "fused_recurrent"."""
+
+    def __init__(self, shape: Shape, form: str) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(logsigmoid(torch.randn(shape)))
+        self.scan: Any = getattr(import_module("fla.ops.hgrn"), f"{form}_hgrn")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.scan(x, self.gate)
+
+
+def _spikingjelly_kernel(_: Shape) -> nn.Module:
+    module = peers.spikingjelly_lif(DECAY)
+    neuron: Any = module.neuron
+    kernels = [kernel for kernel in ("triton", "cupy") if kernel in neuron.supported_backends]
+    if not kernels:
+        raise ImportError("this spikingjelly has no Triton or CuPy kernel")
+    neuron.backend = kernels[0]
+    return module
+
+
+VARYING = Case("varying_scan", (
+    Method("chunk_hgrn", lambda shape: HGRN(shape, "chunk"), foreign=True),
+    Method("fused_recurrent_hgrn", lambda shape: HGRN(shape, "fused_recurrent"), foreign=True),
+), forward_bytes=12, both_bytes=12 + 20)  # fmt: skip
+SPIKINGJELLY = Method("spikingjelly", _spikingjelly_kernel, time_first=True, foreign=True)
+
+
+def case_of(name: str) -> Case:
+    return VARYING if name == "varying_scan" else CASES[name]
+
+
+def ours(name: str) -> Method:
+    return Method("triton", Varying if name == "varying_scan" else CASES[name].methods[0].build, backend="triton")
+
+
+def comparisons() -> Iterator[tuple[str, Shape, tuple[Method, ...]]]:
+    """Case, shape, and the methods beside ours."""
+    named = {(name, method.name): method for name, case in CASES.items() for method in case.methods}
+    loop, fft = named["LIF", "reference"], named["LIF", "fft"]
+    yield "LIF", Shape(64, 32768, 128), (SPIKINGJELLY, loop)
+    for time in (1024, 4096, 16384, 32768):
+        yield "LIF", Shape(16, time, 128), (fft, loop)
+    yield "varying_scan", Shape(16, 16384, 128), VARYING.methods
+    yield "DSN", Shape(16, 16384, 128), ()
+    yield "PSN", Shape(16, 16384, 128), (named["PSN", "gemm"],)
+
+
+def milliseconds(task: timing.Task) -> float:
+    task()  # compiles, and finds room
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    task()
+    end.record()
+    torch.cuda.synchronize()
+    once = begin.elapsed_time(end)
+    return once if once > SLOW else import_module("triton.testing").do_bench(task, return_mode="median")
+
+
+def measured(part: str, name: str, shape: Shape, methods: Iterable[Method]) -> Iterator[Row]:
+    """Rows of a copy and of each method, or why it gave none."""
+    case, about = case_of(name), {"part": part, "case": name, **shape._asdict()}
+    x = torch.randn(shape).mul_(case.scale)
+    copy = milliseconds(timing.roofs(x)["copy_"])
+    yield about | {"method": "copy_", "measure": "forward", "ms": copy, "ratio": 1.0, "gb_s": 8e-6 * x.numel() / copy}
+    for method in methods:
+        try:
+            ways = timing.passes(case, method, method.build(shape), x)
+            for measure, moved in (("forward", case.forward_bytes), ("forward+backward", case.both_bytes)):
+                ms = milliseconds(ways[measure])
+                yield about | {"method": method.name, "measure": measure, "ms": ms, "ratio": ms / copy,
+                               "gb_s": 1e-6 * moved * x.numel() / ms}  # fmt: skip
+        except (ImportError, RuntimeError) as failure:  # not installed, or no room for it
+            if method.name == "triton":
+                raise
+            yield about | {"method": method.name, "measure": "forward+backward",
+                           "skipped": str(failure).partition("\n")[0]}  # fmt: skip
+
+
+def rows() -> Iterator[Row]:
+    packages = {**peers.PACKAGES, "fla": "flash-linear-attention"}
+    facts = machine.facts(1) | {
+        "cpu": torch.cuda.get_device_name(), "malloc": "device", "kernels": f"triton {version('triton')}",
+        "peers": {name: version(package) for name, package in packages.items() if find_spec(name) is not None},
+    }  # fmt: skip
+    torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high")
+    with torch.device("cuda"):
+        for name in BANDWIDTH:
+            for shape in (shape for shape in GRID if shape.elements <= MOST):
+                yield from (facts | row for row in measured("bandwidth", name, shape, (ours(name),)))
+        for name, shape, methods in comparisons():
+            own = () if name == "PSN" else (ours(name),)
+            yield from (facts | row for row in measured("peers", name, shape, (*own, *methods)))
+
+
+def _bandwidth(found: list[Row]) -> str:
+    cells: dict[tuple[str, int], dict[int, str]] = {}
+    at = {(row["case"], row["batch"], row["time"], row["method"], row["measure"]): row for row in found}
+    for row in found:
+        if row["method"] == "triton" and row["measure"] == "forward":
+            here = row["case"], row["batch"], row["time"]
+            share = row["gb_s"] / at[(*here, "copy_", "forward")]["gb_s"]
+            times = at[(*here, "triton", "forward+backward")]["ratio"]
+            cells.setdefault((row["case"], row["batch"]), {})[row["time"]] = f"{100 * share:.0f} %, {times:.2f}"
+    lengths = sorted({row["time"] for row in found})
+    body = [[case, str(batch * WIDTH), *(line.get(time, "-") for time in lengths)]
+            for (case, batch), line in cells.items()]  # fmt: skip
+    return table(["case", "batch x width", *(f"T = {time}" for time in lengths)], body)
+
+
+def _peers(found: list[Row]) -> str:
+    body: dict[tuple, list[str]] = {}
+    for row in found:
+        key = row["case"], row["method"], f"[{row['batch']}, {row['time']}, {row['width']}]"
+        line = body.setdefault(key, ["-", "-"])
+        line[row["measure"] == "forward+backward"] = number(row["ms"]) if "ms" in row else row["skipped"]
+    return table(["case", "method", "shape", "forward, ms", "both, ms"], ([*key, *line] for key, line in body.items()))
+
+
+def markdown(found: list[Row]) -> str:
+    found = latest(found)
+    first = found[0]
+    versions = {"torch": first["torch"], "spikeseq": first["spikeseq"], **first["peers"]}
+    about = ", ".join([first["cpu"], first["kernels"], *(f"{k} {v}" for k, v in versions.items()), first["date"][:10]])
+    parts = ["# Triton kernels", f"Measured on {about}.", READING]
+    for part, title, render in (("bandwidth", "Bandwidth", _bandwidth), ("peers", "Beside others", _peers)):
+        parts += [f"## {title}", render([row for row in found if row["part"] == part])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _hold_to_the_reference() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/ops/gpu/test_device.py"]
+    spread = ["-n", "8"] if find_spec("xdist") else []  # most of it is compiling
+    if subprocess.run([*command, *spread], cwd=ROOT, check=False).returncode != 0:
+        raise SystemExit("benchmarks gpu: the kernels differ from the reference on this device; nothing was measured")
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks gpu", description="Test and measure the Triton kernels.")
+    parser.add_argument("--untested", action="store_true", help="measure at once, without the equality tests")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"JSON lines, added to (default {OUT})")
+    options = parser.parse_args(arguments)
+    reason = spikeseq.backends()["triton"] or (None if torch.cuda.is_available() else "no CUDA device found")
+    if reason:
+        raise SystemExit(f"benchmarks gpu: {reason}")
+    if not options.untested:
+        _hold_to_the_reference()
+    path: Path = options.out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = len(read(path)) if path.exists() else 0
+    with path.open("a") as file:
+        for row in rows():
+            print(json.dumps(row), file=file, flush=True)
+    text = markdown(read(path)[known:])
+    path.with_suffix(".md").write_text(text)
+    print(text)
