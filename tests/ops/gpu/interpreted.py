@@ -45,6 +45,15 @@ def test_time_in_chunks(name: str, starts: bool, monkeypatch: pytest.MonkeyPatch
     cases.hold_in_chunks(name, "cpu", starts, monkeypatch)
 
 
+@pytest.mark.parametrize("name", SHORT)
+def test_any_memory_layout(name: str) -> None:
+    call, given = cases.every_case((2, 3, 2), "cpu", False)[name]
+    turned = [t if t.ndim < 2 else t.transpose(0, -1).contiguous().transpose(0, -1) for t in given]
+    with spikeseq.backend("triton"):
+        for got, wanted in zip(cases.gradients(call, turned), cases.gradients(call, given), strict=True):
+            assert torch.equal(got, wanted)
+
+
 def test_bfloat16() -> None:
     cases.hold_narrow(torch.bfloat16, (2, 19, 5), "cpu")
 
