@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,8 +72,11 @@ def _row(forecaster: SpikingForecaster, frame: pd.DataFrame, row: int) -> np.nda
 
 
 def spikes_of(forecaster: SpikingForecaster, y: pd.DataFrame, X: pd.DataFrame | None = None) -> dict[str, Tensor]:
-    """The spikes of each layer of neurons on a history from its beginning: name -> [rows, time, width]."""
-    network, found = forecaster.model_.network, dict[str, Tensor]()
+    """The spikes of each layer of neurons on a history from its beginning: name -> [rows, time, width].
+
+    All members of the ensemble, in order.
+    """
+    found = dict[str, Tensor]()
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: tuple[Tensor, Any]) -> None:
@@ -80,12 +84,12 @@ def spikes_of(forecaster: SpikingForecaster, y: pd.DataFrame, X: pd.DataFrame | 
 
         return hook
 
-    neurons = [(name, module) for name, module in network.named_modules() if isinstance(module, Neuron)]
+    neurons = [(name, module) for name, module in forecaster.model_.named_modules() if isinstance(module, Neuron)]
     hooks = [module.register_forward_hook(keep(name)) for name, module in neurons]
     try:
         with torch.no_grad():
-            _, seen, x = forecaster.look(y, X)
-            network.encode(x, starts=seen.age == 1)
+            for member, (_, seen, x) in zip(forecaster.model_, forecaster.look(y, X), strict=True):
+                member.network.encode(x, starts=seen.age == 1)
     finally:
         for hook in hooks:
             hook.remove()
@@ -97,21 +101,26 @@ def energy(
 ) -> tuple[float, EnergyReport]:
     """Joule of one forecast, that is one step of one series, and the count for a series of all steps of `y`.
 
-    By `spikeseq.energy`, at 45 nm, of the network on this history; features and quantiles are not counted.
+    By `spikeseq.energy`, at 45 nm, of all members' networks on this history; features and quantiles are not counted.
     """
-    block, _, x = forecaster.look(pd.DataFrame(y), X)
-    steps = torch.arange(x.shape[1]).expand(len(x), -1)
-    known = forecaster.model_.known(steps, block.calendar, block.exogenous)
-    report = count(_Known(forecaster.model_.network, known), x)
+    inputs, known = [], []
+    for member, (block, _, x) in zip(forecaster.model_, forecaster.look(pd.DataFrame(y), X), strict=True):
+        inputs.append(x)
+        steps = torch.arange(x.shape[1]).expand(len(x), -1)
+        known.append(member.known(steps, block.calendar, block.exogenous))
+    networks = [member.network for member in forecaster.model_]
+    report = count(_Known(networks, known, [x.shape[-1] for x in inputs]), torch.cat(inputs, -1))
     return report.full_joule / report.steps, report
 
 
 class _Known(nn.Module):
-    """The network with what it knows ahead, as a module of one input."""
+    """The networks with what they know ahead, as a module of one input: theirs side by side."""
 
-    def __init__(self, network: nn.Module, known: Tensor | None) -> None:
+    def __init__(self, networks: Sequence[nn.Module], known: list[Tensor | None], inputs: list[int]) -> None:
         super().__init__()
-        self.network, self.known = network, known
+        self.networks, self.known, self.inputs = nn.ModuleList(networks), known, inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x, known=self.known)[0]
+        inputs = x.split(self.inputs, -1)
+        parts = zip(self.networks, inputs, self.known, strict=True)
+        return torch.stack([network(own, known=known)[0] for network, own, known in parts])

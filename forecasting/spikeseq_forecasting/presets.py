@@ -13,6 +13,7 @@ SMALL: dict[str, dict[str, Any]] = {name: {} for name in ("airline", "co2", "sun
 # Squared error, because that is what the protocol scores; a look-back of two weeks, as DLinear and PatchTST take.
 LONG_HORIZON: dict[str, Any] = {
     "distribution": "point",
+    "members": 1,
     "season": 1,
     "lags": 336,
     "drift": False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -13,16 +16,51 @@ from .calendars import calendar
 from .training_data import Block
 
 
-class SeriesData:
-    """Values of series are (y - offset) / unit, a row of the network for each column and series.
+class Scale:
+    """A curve and a unit for each row: curve(values) = offset + unit * what the model sees.
 
-    offset, unit: mean and standard deviation of what fit saw, 1 for a constant series; 0 and the mean for `counts`.
-    Exogenous columns are standardised likewise; missing ones are 0. `last` is the newest time stamp read.
+    The curve is the logarithm in the rows for which `log` is asked for and whose values are all above 0; what comes
+    later at 0 or below counts as their smallest. Else it is the values themselves. offset, unit: mean and standard
+    deviation, 1 for a constant series; 0 and the mean for `counts`.
+    """
+
+    def __init__(self, values: NDArray[np.float64], log: bool, counts: bool) -> None:
+        self.smallest = np.nanmin(values, 1)
+        self.log = log & (self.smallest > 0)
+        values = self._curve(values)
+        self.offset = np.zeros(len(values)) if counts else np.nanmean(values, 1)
+        unit = np.nanmean(values, 1) if counts else np.nanstd(values, 1)
+        self.unit = np.where(unit > 1e-9 * np.abs(self.offset), unit, 1.0)
+
+    def apply(self, values: NDArray[np.float64]) -> Tensor:
+        """values [rows, time] as the model sees them."""
+        return tensor((self._curve(values) - self.offset[:, None]) / self.unit[:, None])
+
+    def undo(self, values: Tensor, rows: NDArray | slice = slice(None)) -> NDArray[np.float64]:
+        """Values of the model [rows, ...] in the units of the series; rows: which ones they are, by default all."""
+        shape = (-1, *[1] * (values.ndim - 1))
+        offset, unit, log = (part[rows].reshape(shape) for part in (self.offset, self.unit, self.log))
+        straight = values.double().numpy() * unit + offset
+        with np.errstate(over="ignore"):
+            return np.where(log, np.exp(np.where(log, straight, 0.0)), straight)
+
+    def _curve(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.log.any():
+            return values
+        log = self.log[:, None]
+        return np.where(log, np.log(np.where(log, np.maximum(values, self.smallest[:, None]), 1.0)), values)
+
+
+class SeriesData:
+    """Rows of the network, one for each column and series, on the `scales` of each of its members.
+
+    logs: for each member, whether it sees logarithms. Exogenous columns are standardised; missing ones are 0. `last`
+    is the newest time stamp read.
 
     Raises ValueError for infinite values, a series without any value, and negative or broken counts.
     """
 
-    def __init__(self, y: pd.DataFrame, X: pd.DataFrame | None, counts: bool) -> None:
+    def __init__(self, y: pd.DataFrame, X: pd.DataFrame | None, counts: bool, logs: Sequence[bool]) -> None:
         self.times, self.instances = frames.times_of(y), frames.instances_of(y)
         self.columns, self.names, self.counts = y.shape[1], list(y.index.names), counts
         values = self._rows(y, self.times)
@@ -30,9 +68,8 @@ class SeriesData:
         if not observed.any(1).all():
             row = int(np.argmin(observed.any(1)))
             raise ValueError(f"y: expected at least one observed value in each series, got none in {self.name(row)}")
-        self.offset = np.zeros(len(values)) if counts else np.nanmean(values, 1)
-        unit = np.nanmean(values, 1) if counts else np.nanstd(values, 1)
-        self.unit = np.where(unit > 1e-9 * np.abs(self.offset), unit, 1.0)
+        self.scales = [Scale(values, log, counts) for log in logs]
+        self.unit = Scale(values, False, counts).unit
         x = np.zeros((0, 1, 1)) if X is None else self._exogenous(X, self.times)
         with np.errstate(invalid="ignore"):
             known = ~np.isnan(x)
@@ -54,12 +91,11 @@ class SeriesData:
     def instance_count(self) -> int:
         return 1 if self.instances is None else len(self.instances)
 
-    def read(self, y: pd.DataFrame, X: pd.DataFrame | None, times: pd.Index, cycles: tuple[float, ...]) -> Block:
-        """The values at `times`, which become the newest ones."""
-        values = (self._rows(y, times) - self.offset[:, None]) / self.unit[:, None]
-        block = Block(tensor(values), tensor(self.unit), *self.ahead(X, times, cycles))
+    def read(self, y: pd.DataFrame, X: pd.DataFrame | None, times: pd.Index, cycles: tuple[float, ...]) -> list[Block]:
+        """The values at `times`, which become the newest ones, as each member sees them."""
+        values, known = self._rows(y, times), self.ahead(X, times, cycles)
         self.times = times[-1:]
-        return block
+        return [Block(scale.apply(values), tensor(scale.unit), *known) for scale in self.scales]
 
     def ahead(self, X: pd.DataFrame | None, times: pd.Index, cycles: tuple[float, ...]) -> tuple[Tensor, Tensor]:
         """Calendar and exogenous values [rows, time, ...] at `times`."""
@@ -75,10 +111,12 @@ class SeriesData:
         x = (self._exogenous(X, times) - self.x_mean[:, None, None]) / self.x_unit[:, None, None]
         return phases, tensor(np.nan_to_num(np.moveaxis(x, 0, 2))).repeat(self.columns, 1, 1)
 
-    def undo(self, values: Tensor) -> NDArray[np.float64]:
-        """Values of the model [rows, ...] in the units of the series."""
-        shape = (-1,) + (1,) * (values.ndim - 1)
-        return values.double().numpy() * self.unit.reshape(shape) + self.offset.reshape(shape)
+    def error(self, member: int, forecast: Tensor, batch: dict[str, Any]) -> float:
+        """Mean absolute error of a member's forecasts of the targets of a batch, each in the unit of its series; NaN
+        where it has none."""
+        rows, scale, wanted = batch["rows"].numpy(), self.scales[member], batch["wanted"].numpy()
+        error = np.abs(scale.undo(forecast, rows) - scale.undo(batch["target"], rows)) / self.unit[rows][:, None, None]
+        return float(error[wanted].mean()) if wanted.any() else float("nan")
 
     def _rows(self, y: pd.DataFrame, times: pd.Index) -> NDArray[np.float64]:
         values = frames.to_array(y, times, self.instances).reshape(-1, len(times))

@@ -1,9 +1,9 @@
-"""Batches of crops of series for training the series model, and the task that Lightning trains."""
+"""Batches of crops of series for training the series models, and the task that Lightning trains."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from .ensemble import Ensemble
 from .series_model import SeriesModel
+
+ALONE = 2.5
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Crops:
             "target": target.nan_to_num(0.0),
             "wanted": wanted,
             "unit": block.unit[rows],
+            "rows": rows,
         }
 
     def _warm(self, age: Tensor, rows: Tensor) -> Tensor:
@@ -97,23 +101,43 @@ class Crops:
         return age > torch.minimum(torch.full_like(length, self.model.framing.window - 1), length // 2)[:, None]
 
 
-class ForecastTask(LightningModule):
-    """AdamW, its learning rate on a cosine to zero. What a neuron's time constants are is not decayed."""
+class Batches:
+    """The batches of each member's crops, side by side."""
 
-    def __init__(self, model: SeriesModel, lr: float, weight_decay: float, steps: int) -> None:
+    def __init__(self, crops: Sequence[Crops]) -> None:
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.crops[0])
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], ...]]:
+        return zip(*self.crops, strict=True)
+
+
+class ForecastTask(LightningModule):
+    """AdamW, its learning rate on a cosine to zero. What a neuron's time constants are is not decayed.
+
+    Members without a linear path, which start from the baseline, learn ALONE times as fast.
+    """
+
+    def __init__(self, model: Ensemble, lr: float, weight_decay: float, steps: int) -> None:
         super().__init__()
         self.model, self.lr, self.weight_decay, self.steps = model, lr, weight_decay, steps
 
-    def training_step(self, batch: dict[str, Any]) -> Tensor:
+    def training_step(self, batch: Sequence[dict[str, Any]]) -> Tensor:
         return self.model.loss(batch)
 
-    def validation_step(self, batch: dict[str, Any]) -> None:
-        self.log("val_loss", self.model.loss(batch), batch_size=len(batch["x"]), sync_dist=True)
+    def validation_step(self, batch: Sequence[dict[str, Any]]) -> None:
+        self.log("val_loss", self.model.loss(batch), batch_size=len(batch[0]["x"]), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        weights = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        groups = []
+        for member in self.model:
+            lr = self.lr if member.network.shortcut is not None else ALONE * self.lr
+            weights = [p for p in member.parameters() if p.ndim > 1]
+            others = [p for p in member.parameters() if p.ndim <= 1]
+            groups.append({"params": weights, "lr": lr, "weight_decay": self.weight_decay})
+            groups.append({"params": others, "lr": lr, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups, lr=self.lr)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

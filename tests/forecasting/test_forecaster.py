@@ -57,7 +57,10 @@ def recomputed(forecaster, y):
     return forecaster.predict()
 
 
-@pytest.mark.parametrize("options", [{}, {"neuron": "LIF"}, {"neuron": "DSN"}, {"block": "spikformer"}, {"lags": 30}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"neuron": "LIF"}, {"neuron": "DSN"}, {"block": "spikformer"}, {"lags": 30}, {"members": 1}, {"members": 4}],
+)
 def test_streamed_equals_recomputed(options):
     y = series(90)
     y.iloc[[20, 65, 66]] = np.nan
@@ -96,7 +99,7 @@ def test_an_update_reads_its_row_alone_and_keeps_no_history(steps, monkeypatch):
     monkeypatch.setattr(SeriesModel, "advance", counted)
     before = memory_size(forecaster)
     forecaster.update(y[steps:], update_params=False)
-    assert read == [1]
+    assert read == [1] * forecaster.members
     assert memory_size(forecaster) == before < 2500
     assert forecaster._y is None
     assert len(forecaster.data_.times) == 1
@@ -278,6 +281,36 @@ def test_learns_what_the_baseline_cannot_know():
     assert np.allclose(forecast, [-1, 1, -1], atol=0.2)
 
 
+def test_members_differ_and_their_mean_is_the_forecast():
+    """The first members of a larger ensemble are, but for clipped gradients, those of a smaller one."""
+    one, two, three = (fitted(members=count) for count in (1, 2, 3))
+    alone = one.predict(), 2 * two.predict() - one.predict(), 3 * three.predict() - 2 * two.predict()
+    assert np.abs(alone[0] - alone[1]).min() > 1e-3
+    assert np.abs(alone[1] - alone[2]).min() > 1e-3
+    for forecast in alone:
+        assert np.abs(forecast - 40).max() < 15
+
+
+def test_the_unit_of_a_series_does_not_matter():
+    """Of logarithms and of values: a thousand times the series, a thousand times the forecast and its intervals."""
+    y = series()
+    one, thousand = fitted(y), fitted(1000 * y)
+    assert np.allclose(thousand.predict(), 1000 * one.predict(), rtol=1e-4)
+    assert np.allclose(thousand.predict_interval(), 1000 * one.predict_interval(), rtol=1e-4)
+
+
+def test_no_logarithm_of_series_that_reach_zero():
+    """There the level of a series does not matter either, and a zero that comes later does no harm."""
+    y = series()
+    y -= y.iloc[10]
+    assert np.allclose(fitted(y + 1e-9).predict(), fitted(y).predict(), atol=1e-4)
+    forecaster = fitted()
+    new = series(62)[60:]
+    new.iloc[:] = [0.0, -3.0]
+    forecaster.update(new, update_params=False)
+    assert np.isfinite(forecaster.predict_quantiles(alpha=[0.1, 0.9])).to_numpy().all()
+
+
 @pytest.mark.parametrize("distribution", ["student_t", "quantile"])
 def test_intervals_hold_their_share(distribution):
     y = pd.Series(np.random.default_rng(0).normal(size=1300))
@@ -299,6 +332,15 @@ def test_infinite_values_are_refused_with_their_place(value):
     y.iloc[7] = value
     with pytest.raises(ValueError, match=f"expected finite values, got {value} at 2000-08"):
         fitted(y)
+
+
+def test_infinite_values_are_refused_in_update_and_in_exogenous_ones():
+    x, y = series(64, seed=3).to_frame("x"), series(62)
+    x.iloc[9], y.iloc[61] = np.inf, np.inf
+    with pytest.raises(ValueError, match="expected finite values, got inf at 2000-10"):
+        fitted(X=x[:60])
+    with pytest.raises(ValueError, match="expected finite values, got inf at 2005-02"):
+        fitted().update(y[60:], update_params=False)
 
 
 def test_a_series_without_values_is_refused_by_name():
@@ -324,7 +366,7 @@ def test_short_series_are_forecast_by_the_baseline_with_a_warning():
 def test_a_season_longer_than_the_series_is_the_last_value_with_a_warning():
     with pytest.warns(UserWarning, match="a season of 12 steps does not fit into 10"):
         forecaster = fitted(series(10), season=12)
-    assert forecaster.model_.framing.season == 1
+    assert {member.framing.season for member in forecaster.model_} == {1}
 
 
 @pytest.mark.parametrize("fh", [[0], [-1, 1], [-3]])
@@ -339,12 +381,12 @@ def test_steps_with_gaps_are_forecast():
 
 def test_unknown_frequency_has_no_season_and_still_forecasts():
     forecaster = fitted(pd.Series(series().to_numpy()))
-    assert forecaster.model_.framing.season == 1
+    assert {member.framing.season for member in forecaster.model_} == {1}
     assert list(forecaster.predict().index) == [60, 61, 62, 63]
 
 
 def test_season_comes_from_the_index():
-    assert fitted().model_.framing.season == 12
+    assert fitted().model_.members[1].framing.season == 12
 
 
 @pytest.mark.parametrize("wrong", [-1.0, 0.5])
@@ -378,6 +420,7 @@ def test_a_series_unseen_in_fit_is_refused_in_update():
         ({"block": "mamba"}, "block: expected one of"),
         ({"validation": 1.0}, "validation: expected a part"),
         ({"device": "tpu"}, "device: expected"),
+        ({"members": 0}, "members: expected at least 1, got 0"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):
