@@ -2,9 +2,11 @@
      alpha = sigmoid(gate)^(1/tau);  u = alpha * u + (1 - alpha) * x;  s = fire(u)
    The gate is read, or, where a weight is given, made in the same pass by the causal convolution of sliding.h. */
 #pragma once
+#include "gate.h"
 #include "tile.h"
 
 #define MAX_LAGS 8
+#define OVER_LAGS(lag, count) _Pragma("GCC unroll 8") for (int lag = 0; lag < (count); lag++)
 
 typedef struct {
   extent_t e;
@@ -22,206 +24,182 @@ typedef struct {
   double *grad_weight, *grad_bias;  /* [batch, lags, width], [batch, width] */
 } dsn_t;
 
-typedef struct {
-  vf decay, complement, slope; /* alpha, 1 - alpha, d(log alpha)/d(gate) = sigmoid(-gate) / tau */
-} gate_t;
-
-/* How alpha comes from the gate. Where 1/tau = 2^squarings the power is repeated squaring, and 1 - alpha follows from
-   1 - s^2 = c (2 - c) with c = 1 - s: no cancellation, no logarithm. Any other tau goes through the logarithm. */
-typedef struct {
-  float inverse_tau;
-  int squarings; /* or -1 */
-} power_t;
-
-static power_t power_of(float tau) {
-  power_t p = {1.0f / tau, -1};
-  for (int k = 0; k <= 6; k++)
-    if (p.inverse_tau == (float)(1 << k)) p.squarings = k;
-  return p;
-}
-
-INLINE gate_t open_gate(vf gate, power_t p) {
-  vf y = exponential(-gate), r = reciprocal(1.0f + y); /* r = sigmoid(gate), y r = sigmoid(-gate), both without loss */
-  gate_t g = {r, y * r, y * r * p.inverse_tau};
-  if (p.squarings >= 0) {
-    for (int k = 0; k < p.squarings; k++) {
-      g.complement = g.complement * (2.0f - g.complement);
-      g.decay = g.decay * g.decay;
-    }
-    return g;
-  }
-  vf magnitude = (vf)((vi)gate & 0x7fffffff), power, m;
-  vf log_sigmoid = where(gate > 0.0f, splat(0.0f), gate) - log_one_plus(exponential(-magnitude));
-  vf log_decay = log_sigmoid * p.inverse_tau;
-  split_exp(at_least(-87.0f, log_decay), &power, &m);
-  g.decay = keep_where(log_decay > -87.0f, power + power * m);
-  g.complement = -((power - 1.0f) + power * m);
-  return g;
-}
-
-/* The gates of one step. */
-INLINE void gates_at(const dsn_t *c, int64_t row, int64_t t, int64_t n, const int vectors, const int lanes, vf *gate) {
-  if (!c->lags) {
-    EACH(i) gate[i] = load(c->gate + (row * c->e.time + t) * c->e.width + n + i * VL, lanes);
+/* The gates of one step. clear: it may look back `lags` steps, and none of them lies before step 0. */
+INLINE void gates_at(const dsn_t *c, int64_t row, int64_t t, int64_t n, const int vectors, const int lanes,
+                     const int lags, const int clear, const vf *weight, vf *gate) {
+  const int64_t width = c->e.width;
+  if (!lags) {
+    EACH(i) gate[i] = load(c->gate + (row * c->e.time + t) * width + n + i * VL, lanes);
     return;
   }
   EACH(i) gate[i] = load(c->bias + n + i * VL, lanes);
-  for (int lag = 0, reach = c->reach[row * c->e.time + t]; lag <= reach; lag++) {
-    const float *x = step_input(&c->e, c->x, c->history, c->lags, row, t - lag) + n;
-    EACH(i) gate[i] += load(c->weight + lag * c->e.width + n + i * VL, lanes) * load(x + i * VL, lanes);
+  const int past = clear ? lags - 1 : c->reach[row * c->e.time + t];
+  OVER_LAGS(lag, past + 1) {
+    const float *x = clear ? c->x + (row * c->e.time + t - lag) * width + n
+                           : step_input(&c->e, c->x, c->history, lags, row, t - lag) + n;
+    EACH(i) gate[i] += weight[lag * vectors + i] * load(x + i * VL, lanes);
   }
 }
 
 INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
-                      const power_t power) {
+                           const power_t power, const fire_t f, const int lags, const int clear) {
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
-  const fire_t f = c->f;
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
+  const float *x = c->x + (row * c->e.time + begin) * width + n;
+  const int64_t ahead = (row * c->e.time + begin + TILE) * width + n * TILE;
+  float *out = c->out + (row * c->e.time + begin) * width + n;
   float *carried = c->end + row * width + n;
-  vf u[WIDE];
+  vf u[WIDE], weight[MAX_LAGS * WIDE];
   threshold_t threshold[WIDE];
   EACH(i) {
     u[i] = load(carried + i * VL, lanes);
     threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
+    OVER_LAGS(lag, lags) weight[lag * vectors + i] = load(c->weight + lag * width + n + i * VL, lanes);
     if (c->checkpoints) store(c->checkpoints + (row * tiles_of(&c->e) + tile) * width + n + i * VL, u[i], lanes);
   }
-  for (int64_t t = begin; t < stop; t++) {
-    int64_t at = (row * c->e.time + t) * width + n;
-    vf gate[WIDE];
-    gates_at(c, row, t, n, vectors, lanes, gate);
+  for (int64_t t = begin; t < stop; t++, x += width, out += width) {
+    vf gate[WIDE], given[WIDE];
+    gates_at(c, row, t, n, vectors, lanes, lags, clear, weight, gate);
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
-      fetch(c->x + at + TILE * width + i * VL);
-      if (!c->lags) fetch(c->gate + at + TILE * width + i * VL);
+      fetch(c->x + ahead + ((t - begin) * vectors + i) * VL);
+      if (!lags) fetch(c->gate + ahead + ((t - begin) * vectors + i) * VL);
       gate_t g = open_gate(gate[i], power);
-      u[i] = g.decay * u[i] + g.complement * load(c->x + at + i * VL, lanes);
-      store_out(c->out + at + i * VL, f.membrane ? u[i] : fire(u[i], threshold[i], &f), lanes, stream);
+      u[i] = g.decay * u[i] + g.complement * load(x + i * VL, lanes);
+      given[i] = f.membrane ? u[i] : fire(u[i], threshold[i], &f);
     }
+    store_row(out, given, vectors, lanes, stream);
   }
   EACH(i) store(carried + i * VL, u[i], lanes);
 }
 
-/* The paper's tau = 1/4 as a constant to the compiler, any other as it comes. */
+/* body(call, row, tile, n, vectors, lanes, power, fire, lags, clear): with constants for the paper's neuron (tau = 1/4,
+   integer spikes; four lags, or a given gate) and for its tau alone, any other as it comes. */
+#define WITH_SETTINGS(body, c, row, tile, n, vectors, lanes, clear)                                                   \
+  do {                                                                                                                \
+    const power_t power_ = power_of((c)->tau), paper_ = {4.0f, 2};                                                    \
+    const fire_t integer_ = {INTEGER, 0, 0, (c)->f.parameter};                                                        \
+    const int common_ = power_.squarings == 2 && (c)->f.kind == INTEGER && !(c)->f.membrane && vectors > 1;           \
+    if (common_ && (c)->lags == 0) body(c, row, tile, n, vectors, lanes, paper_, integer_, 0, 1);                     \
+    else if (common_ && (c)->lags == 4 && clear) body(c, row, tile, n, vectors, lanes, paper_, integer_, 4, 1);       \
+    else if (power_.squarings == 2) body(c, row, tile, n, vectors, lanes, paper_, (c)->f, (c)->lags, 0);              \
+    else body(c, row, tile, n, vectors, lanes, power_, (c)->f, (c)->lags, 0);                                         \
+  } while (0)
+
 INLINE void dsn_forward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
-  const power_t power = power_of(c->tau);
-  if (power.squarings == 2)
-    dsn_forward_at(c, row, tile, n, vectors, lanes, (power_t){4.0f, 2});
-  else
-    dsn_forward_at(c, row, tile, n, vectors, lanes, power);
+  WITH_SETTINGS(dsn_forward_at, c, row, tile, n, vectors, lanes, !c->starts && tile > 0);
 }
 
 static void dsn_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const dsn_t *c = call;
   memcpy(c->end + row * c->e.width + first, c->state + row * c->e.width + first, (last - first) * sizeof(float));
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(dsn_forward_block, c, row, tile, first, last);
+    OVER_CHANNELS(WIDE, dsn_forward_block, c, row, tile, first, last);
 }
 
-/* What the convolution hands back for one tile, from the gate gradients of its steps and of the lags - 1 after it. */
-INLINE void dsn_convolution_back(const dsn_t *c, int64_t row, int64_t begin, int steps, int64_t n, const int vectors,
-                                 const int lanes, vf (*to_gate)[WIDE]) {
-  const int64_t width = c->e.width, time = c->e.time;
-  const int32_t *reach = c->reach + row * time;
-  for (int lag = 0; lag < c->lags && c->grad_weight; lag++) {
-    vf sum[WIDE];
+/* What the convolution hands to the inputs before step 0, and what they to its weights. */
+INLINE void dsn_history_back(const dsn_t *c, int64_t row, int64_t n, const int vectors, const int lanes,
+                             vf (*to_gate)[NARROW], vf (*to_weight)[NARROW]) {
+  const int64_t width = c->e.width;
+  for (int past = 1; past < c->lags; past++) {
+    const int64_t at = (row * (c->lags - 1) + c->lags - 1 - past) * width + n;
+    vf sum[NARROW];
     EACH(i) sum[i] = splat(0.0f);
-    for (int t = 0; t < steps; t++) {
-      if (reach[begin + t] < lag) continue;
-      const float *x = step_input(&c->e, c->x, c->history, c->lags, row, begin + t - lag) + n;
-      EACH(i) sum[i] += to_gate[t][i] * load(x + i * VL, lanes);
+    for (int lag = past; lag < c->lags && lag - past < c->e.time; lag++) {
+      if (c->reach[row * c->e.time + lag - past] < lag) continue;
+      EACH(i) {
+        sum[i] += load(c->weight + lag * width + n + i * VL, lanes) * to_gate[lag - past][i];
+        to_weight[lag][i] += load(c->history + at + i * VL, lanes) * to_gate[lag - past][i];
+      }
     }
-    EACH(i) accumulate(c->grad_weight + (row * c->lags + lag) * width + n + i * VL, sum[i], lanes);
-  }
-  if (c->grad_bias) {
-    vf sum[WIDE];
-    EACH(i) sum[i] = splat(0.0f);
-    for (int t = 0; t < steps; t++) EACH(i) sum[i] += to_gate[t][i];
-    EACH(i) accumulate(c->grad_bias + row * width + n + i * VL, sum[i], lanes);
-  }
-  for (int past = 1; begin == 0 && past < c->lags; past++) { /* inputs before step 0 */
-    vf sum[WIDE];
-    EACH(i) sum[i] = splat(0.0f);
-    for (int lag = past; lag < c->lags && lag - past < time; lag++)
-      if (reach[lag - past] >= lag)
-        EACH(i) sum[i] += load(c->weight + lag * width + n + i * VL, lanes) * to_gate[lag - past][i];
-    EACH(i) store(c->grad_history + (row * (c->lags - 1) + c->lags - 1 - past) * width + n + i * VL, sum[i], lanes);
+    EACH(i) store(c->grad_history + at + i * VL, sum[i], lanes);
   }
 }
 
 INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
-                      const power_t power) {
+                            const power_t power, const fire_t f, const int lags, const int clear) {
   const int64_t width = c->e.width, begin = tile * TILE, at = (row * c->e.time + begin) * width + n;
   const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
-  const fire_t f = c->f;
-  const int stream = c->e.stream && lanes == VL, lags = c->lags;
+  const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
+  const int32_t *reach = c->reach + row * c->e.time + begin;
+  const float *x = c->x + at, *grad_out = c->grad_out + at;
   float *carry = c->grad_state + row * width + n;
-  gate_t gates[TILE][WIDE];
-  vf entering[TILE][WIDE], membrane[TILE][WIDE], to_gate[TILE + MAX_LAGS][WIDE];
-  vf u[WIDE], to_threshold[WIDE], back[WIDE];
-  threshold_t threshold[WIDE];
+  /* of the adjoint, what came straight and where it goes; to_gate is a factor at first, and looks into the next tile */
+  vf direct[TILE][NARROW], decay[TILE][NARROW], complement[TILE][NARROW], to_gate[TILE + MAX_LAGS][NARROW];
+  vf u[NARROW], to_threshold[NARROW], to_bias[NARROW], back[NARROW];
+  vf weight[MAX_LAGS * NARROW], to_weight[MAX_LAGS][NARROW];
+  threshold_t threshold[NARROW];
   EACH(i) {
     u[i] = load(c->checkpoints_in + (row * tiles_of(&c->e) + tile) * width + n + i * VL, lanes);
     threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     back[i] = load(carry + i * VL, lanes);
-    to_threshold[i] = splat(0.0f);
+    to_threshold[i] = to_bias[i] = splat(0.0f);
+    OVER_LAGS(lag, lags) {
+      weight[lag * vectors + i] = load(c->weight + lag * width + n + i * VL, lanes);
+      to_weight[lag][i] = splat(0.0f);
+    }
     for (int k = 0; k + 1 < lags; k++)
       to_gate[steps + k][i] = load(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, lanes);
   }
-  for (int t = 0; t < steps; t++) {
-    vf gate[WIDE];
-    gates_at(c, row, begin + t, n, vectors, lanes, gate);
+  for (int t = 0; t < steps; t++, x += width, grad_out += width) {
+    vf gate[NARROW];
+    gates_at(c, row, begin + t, n, vectors, lanes, lags, clear, weight, gate);
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
-      int64_t before = at + (t - TILE) * width + i * VL;
-      fetch(c->x + before);
-      fetch(c->grad_out + before);
-      if (!lags) fetch(c->gate + before);
-      gate_t g = gates[t][i] = open_gate(gate[i], power);
-      entering[t][i] = u[i];
-      u[i] = membrane[t][i] = g.decay * u[i] + g.complement * load(c->x + at + t * width + i * VL, lanes);
+      fetch(x - TILE * width + i * VL);
+      fetch(grad_out - TILE * width + i * VL);
+      if (!lags) fetch(c->gate + at + (t - TILE) * width + i * VL);
+      gate_t g = open_gate(gate[i], power);
+      vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
+      to_gate[t][i] = (u[i] - input) * (g.decay * g.slope);
+      u[i] = g.decay * u[i] + g.complement * input;
+      if (!f.membrane) {
+        h = h * derivative(u[i], threshold[i], &f);
+        to_threshold[i] -= h * threshold_slope(u[i], threshold[i], &f);
+      }
+      direct[t][i] = h;
+      decay[t][i] = g.decay;
+      complement[t][i] = g.complement;
     }
   }
   for (int t = steps - 1; t >= 0; t--) {
-    vf to_x[WIDE];
+    vf to_x[NARROW];
+    x -= width;
     EACH(i) {
-      int64_t here = at + t * width + i * VL;
-      gate_t g = gates[t][i];
-      vf h = load(c->grad_out + here, lanes);
-      if (!f.membrane) {
-        h = h * derivative(membrane[t][i], threshold[i], &f);
-        if (c->grad_threshold) to_threshold[i] -= h * threshold_slope(membrane[t][i], threshold[i], &f);
-      }
-      vf adjoint = back[i] + h;
-      to_x[i] = adjoint * g.complement;
-      to_gate[t][i] = adjoint * (entering[t][i] - load(c->x + here, lanes)) * g.decay * g.slope;
-      if (!lags) store_out(c->grad_gate + here, to_gate[t][i], lanes, stream);
-      back[i] = g.decay * adjoint;
+      vf adjoint = back[i] + direct[t][i];
+      to_x[i] = adjoint * complement[t][i];
+      to_gate[t][i] *= adjoint;
+      to_bias[i] += to_gate[t][i];
+      back[i] = decay[t][i] * adjoint;
     }
-    for (int lag = 0; lag < lags && begin + t + lag < c->e.time; lag++)
-      if (c->reach[row * c->e.time + begin + t + lag] >= lag)
-        EACH(i) to_x[i] += load(c->weight + lag * width + n + i * VL, lanes) * to_gate[t + lag][i];
-    EACH(i) store_out(c->grad_x + at + t * width + i * VL, to_x[i], lanes, stream);
+    OVER_LAGS(lag, lags) {
+      if (!clear && (begin + t + lag >= c->e.time || reach[t + lag] < lag)) continue;
+      EACH(i) {
+        to_x[i] += weight[lag * vectors + i] * to_gate[t + lag][i];
+        to_weight[lag][i] += load(x + i * VL, lanes) * to_gate[t + lag][i];
+      }
+    }
+    if (!lags) store_row(c->grad_gate + at + t * width, to_gate[t], vectors, lanes, stream);
+    store_row(c->grad_x + at + t * width, to_x, vectors, lanes, stream);
     if (starts && starts[t]) EACH(i) back[i] = back[i] * 0.0f;
   }
-  if (lags) dsn_convolution_back(c, row, begin, steps, n, vectors, lanes, to_gate);
+  if (lags && begin == 0) dsn_history_back(c, row, n, vectors, lanes, to_gate, to_weight);
   EACH(i) {
     store(carry + i * VL, back[i], lanes);
     for (int k = 0; k + 1 < lags; k++)
       store(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, to_gate[k][i], lanes);
+    for (int lag = 0; lag < lags && c->grad_weight; lag++)
+      accumulate(c->grad_weight + (row * lags + lag) * width + n + i * VL, to_weight[lag][i], lanes);
+    if (c->grad_bias) accumulate(c->grad_bias + row * width + n + i * VL, to_bias[i], lanes);
     if (c->grad_threshold) accumulate(c->grad_threshold + row * width + n + i * VL, to_threshold[i], lanes);
   }
 }
 
-/* The paper's tau = 1/4 as a constant to the compiler, any other as it comes. */
 INLINE void dsn_backward_block(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
-  const power_t power = power_of(c->tau);
-  if (power.squarings == 2)
-    dsn_backward_at(c, row, tile, n, vectors, lanes, (power_t){4.0f, 2});
-  else
-    dsn_backward_at(c, row, tile, n, vectors, lanes, power);
+  WITH_SETTINGS(dsn_backward_at, c, row, tile, n, vectors, lanes, !c->starts && tile > 0);
 }
 
 static void dsn_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {
@@ -229,7 +207,7 @@ static void dsn_backward_row(const void *call, int64_t row, int64_t first, int64
   memcpy(c->grad_state + row * c->e.width + first, c->grad_end + row * c->e.width + first,
          (last - first) * sizeof(float));
   for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
-    OVER_CHANNELS(dsn_backward_block, c, row, tile, first, last);
+    OVER_CHANNELS(NARROW, dsn_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(dsn_forward)(dsn_t *c) {

@@ -13,18 +13,45 @@ typedef struct {
   double *grad_decay, *grad_threshold; /* [batch, width]; null where not wanted */
 } lif_t;
 
-INLINE vf lif_reset(vf u, vf s, vf rho, int reset) {
-  if (reset == RESET_SOFT) return u - rho * s;
+/* body(call, row, tile, n, vectors, lanes, fire, reset), of LIF or PRF. What is called most is compiled with its flags as
+   constants: a branch for each vector costs more than the arithmetic. kind: as the body tells kinds apart. */
+#define WITH_FLAGS(body, c, row, tile, n, vectors, lanes, kind_)                                         \
+  do {                                                                                                   \
+    const fire_t f_ = {kind_, (c)->f.strict, (c)->f.membrane, (c)->f.parameter};                         \
+    IF_FLAGS(body, c, row, tile, n, vectors, lanes, ATAN, 1, RESET_NONE)                                 \
+    IF_FLAGS(body, c, row, tile, n, vectors, lanes, ATAN, 0, RESET_NONE)                                 \
+    IF_FLAGS(body, c, row, tile, n, vectors, lanes, ATAN, 0, RESET_SOFT)                                 \
+    IF_FLAGS(body, c, row, tile, n, vectors, lanes, INTEGER, 0, RESET_NONE)                              \
+    IF_FLAGS(body, c, row, tile, n, vectors, lanes, INTEGER, 0, RESET_SOFT)                              \
+    body(c, row, tile, n, vectors, lanes, f_, (c)->reset);                                               \
+  } while (0)
+#define IF_FLAGS(body, c, row, tile, n, vectors, lanes, spike, membrane_, reset_)                        \
+  if (vectors > 1 && !f_.strict && f_.membrane == membrane_ && (membrane_ || f_.kind == spike) &&        \
+      (c)->reset == reset_) {                                                                            \
+    const fire_t known = {spike, 0, membrane_, f_.parameter};                                            \
+    body(c, row, tile, n, vectors, lanes, known, reset_);                                                \
+    break;                                                                                               \
+  }
+
+/* The membrane after the spike s. A binary soft reset need not wait for s: 1 * rho is rho, 0 * rho is 0. */
+INLINE vf reset_by(vf u, vf s, threshold_t threshold, vf rho, const fire_t *f, int reset) {
+  if (reset == RESET_SOFT) return u - (f->kind == INTEGER ? rho * s : where_fired(u, threshold, f, rho));
   if (reset == RESET_HARD) return u * (1.0f - s);
   return u;
 }
 
-INLINE void lif_forward_block(const lif_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+/* What a tile leaves: a rho that is no number must show in the state also where nothing fired. */
+INLINE vf left_by(vf v, vf rho, int reset) { return reset == RESET_SOFT ? v - 0.0f * rho : v; }
+
+INLINE void lif_forward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
+                           const fire_t f, const int reset) {
   const int64_t width = c->e.width, begin = tile * TILE;
-  const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
-  const fire_t f = c->f;
-  const int reset = c->reset, stream = c->e.stream && lanes == VL;
-  const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
+  const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
+  const int stream = c->e.stream && lanes == VL;
+  const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
+  const float *x = c->x + (row * c->e.time + begin) * width + n;
+  const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
+  float *out = c->out + (row * c->e.time + begin) * width + n;
   float *carried = c->end + row * width + n;
   vf v[WIDE], decay[WIDE], rho[WIDE];
   threshold_t threshold[WIDE];
@@ -35,73 +62,79 @@ INLINE void lif_forward_block(const lif_t *c, int64_t row, int64_t tile, int64_t
     rho[i] = load(c->rho + n + i * VL, lanes);
     if (c->checkpoints) store(c->checkpoints + (row * tiles_of(&c->e) + tile) * width + n + i * VL, v[i], lanes);
   }
-  for (int64_t t = begin; t < stop; t++) {
-    const float *x = c->x + (row * c->e.time + t) * width + n;
-    float *out = c->out + (row * c->e.time + t) * width + n;
+  for (int t = 0; t < steps; t++, x += width, out += width) {
+    vf given[WIDE];
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
-      fetch(x + TILE * width + i * VL);
+      fetch(ahead + (t * vectors + i) * VL);
       vf u = decay[i] * v[i] + load(x + i * VL, lanes);
       vf s = fire(u, threshold[i], &f);
-      store_out(out + i * VL, f.membrane ? u : s, lanes, stream);
-      v[i] = lif_reset(u, s, rho[i], reset);
+      given[i] = f.membrane ? u : s;
+      v[i] = reset_by(u, s, threshold[i], rho[i], &f, reset);
     }
+    store_row(out, given, vectors, lanes, stream);
   }
-  EACH(i) store(carried + i * VL, v[i], lanes);
+  EACH(i) store(carried + i * VL, left_by(v[i], rho[i], reset), lanes);
+}
+
+INLINE void lif_forward_block(const lif_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  WITH_FLAGS(lif_forward_at, c, row, tile, n, vectors, lanes, c->f.kind == INTEGER ? INTEGER : ATAN);
 }
 
 static void lif_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const lif_t *c = call;
   memcpy(c->end + row * c->e.width + first, c->state + row * c->e.width + first, (last - first) * sizeof(float));
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(lif_forward_block, c, row, tile, first, last);
+    OVER_CHANNELS(WIDE, lif_forward_block, c, row, tile, first, last);
 }
 
-INLINE void lif_backward_block(const lif_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
+                            const fire_t f, const int reset) {
   const int64_t width = c->e.width, begin = tile * TILE;
   const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
-  const fire_t f = c->f;
-  const int reset = c->reset, stream = c->e.stream && lanes == VL;
+  const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
   const float *x = c->x + (row * c->e.time + begin) * width + n;
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
-  float *grad_x = c->grad_x + (row * c->e.time + begin) * width + n;
+  float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + row * width + n;
-  vf entering[TILE][WIDE], membrane[TILE][WIDE];
-  vf v[WIDE], decay[WIDE], rho[WIDE], to_decay[WIDE], to_threshold[WIDE];
-  threshold_t threshold[WIDE];
+  vf entering[TILE][NARROW], direct[TILE][NARROW], kept[TILE][NARROW]; /* of the adjoint: what came straight, what stays */
+  vf v[NARROW], decay[NARROW], rho[NARROW], back[NARROW], to_decay[NARROW], to_threshold[NARROW];
+  threshold_t threshold[NARROW];
   EACH(i) {
     v[i] = load(c->checkpoints_in + (row * tiles_of(&c->e) + tile) * width + n + i * VL, lanes);
     decay[i] = load(c->decay + n + i * VL, lanes);
     threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
+    back[i] = load(carry + i * VL, lanes);
     to_decay[i] = to_threshold[i] = splat(0.0f);
   }
-  for (int t = 0; t < steps; t++) {
+  for (int t = 0; t < steps; t++, x += width, grad_out += width) {
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
-      fetch(x + (t - TILE) * width + i * VL);
-      fetch(grad_out + (t - TILE) * width + i * VL);
-      entering[t][i] = v[i];
-      vf u = membrane[t][i] = decay[i] * v[i] + load(x + t * width + i * VL, lanes);
-      v[i] = reset == RESET_NONE ? u : lif_reset(u, fire(u, threshold[i], &f), rho[i], reset);
-    }
-  }
-  vf back[WIDE];
-  EACH(i) back[i] = load(carry + i * VL, lanes);
-  for (int t = steps - 1; t >= 0; t--) {
-    EACH(i) {
-      vf u = membrane[t][i], h = load(grad_out + t * width + i * VL, lanes);
+      fetch(x - TILE * width + i * VL);
+      fetch(grad_out - TILE * width + i * VL);
+      vf u = decay[i] * v[i] + load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
-        if (c->grad_threshold) to_threshold[i] -= h * threshold_slope(u, threshold[i], &f);
+        to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
       }
-      if (reset == RESET_HARD) back[i] = back[i] * (1.0f - fire(u, threshold[i], &f));
-      vf adjoint = back[i] + h;
-      store_out(grad_x + t * width + i * VL, adjoint, lanes, stream);
-      to_decay[i] += adjoint * entering[t][i];
-      back[i] = decay[i] * adjoint;
+      entering[t][i] = v[i];
+      direct[t][i] = h;
+      vf s = fire(u, threshold[i], &f);
+      if (reset == RESET_HARD) kept[t][i] = 1.0f - s;
+      v[i] = reset_by(u, s, threshold[i], rho[i], &f, reset);
     }
+  }
+  for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
+    vf adjoint[NARROW];
+    EACH(i) {
+      if (reset == RESET_HARD) back[i] = back[i] * kept[t][i];
+      adjoint[i] = back[i] + direct[t][i];
+      to_decay[i] = madd(adjoint[i], entering[t][i], to_decay[i]);
+      back[i] = decay[i] * adjoint[i];
+    }
+    store_row(grad_x, adjoint, vectors, lanes, stream);
     if (starts && starts[t]) EACH(i) back[i] = back[i] * 0.0f;
   }
   EACH(i) {
@@ -111,12 +144,16 @@ INLINE void lif_backward_block(const lif_t *c, int64_t row, int64_t tile, int64_
   }
 }
 
+INLINE void lif_backward_block(const lif_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  WITH_FLAGS(lif_backward_at, c, row, tile, n, vectors, lanes, c->f.kind);
+}
+
 static void lif_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const lif_t *c = call;
   memcpy(c->grad_state + row * c->e.width + first, c->grad_end + row * c->e.width + first,
          (last - first) * sizeof(float));
   for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
-    OVER_CHANNELS(lif_backward_block, c, row, tile, first, last);
+    OVER_CHANNELS(NARROW, lif_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(lif_forward)(lif_t *c) {

@@ -13,12 +13,15 @@ typedef struct {
   double *grad_decay, *grad_gain, *grad_threshold;       /* [batch, 2, width], [batch, width], [batch, width] */
 } prf_t;
 
-INLINE void prf_forward_block(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+INLINE void prf_forward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
+                           const fire_t f, const int reset) {
   const int64_t width = c->e.width, begin = tile * TILE;
-  const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
-  const fire_t f = c->f;
-  const int reset = c->reset, stream = c->e.stream && lanes == VL;
-  const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
+  const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
+  const int stream = c->e.stream && lanes == VL;
+  const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
+  const float *x = c->x + (row * c->e.time + begin) * width + n;
+  const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
+  float *out = c->out + (row * c->e.time + begin) * width + n;
   float *carried = c->end + row * 2 * width + n;
   vf re[WIDE], im[WIDE], a[WIDE], b[WIDE], gain[WIDE], rho[WIDE];
   threshold_t threshold[WIDE];
@@ -36,23 +39,27 @@ INLINE void prf_forward_block(const prf_t *c, int64_t row, int64_t tile, int64_t
       store(checkpoint + width, im[i], lanes);
     }
   }
-  for (int64_t t = begin; t < stop; t++) {
-    const float *x = c->x + (row * c->e.time + t) * width + n;
-    float *out = c->out + (row * c->e.time + t) * width + n;
+  for (int t = 0; t < steps; t++, x += width, out += width) {
+    vf given[WIDE];
     if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
-      fetch(x + TILE * width + i * VL);
+      fetch(ahead + (t * vectors + i) * VL);
       vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + i * VL, lanes);
       im[i] = b[i] * re[i] + a[i] * im[i];
       vf s = fire(u, threshold[i], &f);
-      store_out(out + i * VL, f.membrane ? u : s, lanes, stream);
-      re[i] = lif_reset(u, s, rho[i], reset);
+      given[i] = f.membrane ? u : s;
+      re[i] = reset_by(u, s, threshold[i], rho[i], &f, reset);
     }
+    store_row(out, given, vectors, lanes, stream);
   }
   EACH(i) {
-    store(carried + i * VL, re[i], lanes);
+    store(carried + i * VL, left_by(re[i], rho[i], reset), lanes);
     store(carried + width + i * VL, im[i], lanes);
   }
+}
+
+INLINE void prf_forward_block(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  WITH_FLAGS(prf_forward_at, c, row, tile, n, vectors, lanes, c->f.kind == INTEGER ? INTEGER : ATAN);
 }
 
 static void prf_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
@@ -62,23 +69,23 @@ static void prf_forward_row(const void *call, int64_t row, int64_t first, int64_
     memcpy(c->end + at, c->state + at, (last - first) * sizeof(float));
   }
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(prf_forward_block, c, row, tile, first, last);
+    OVER_CHANNELS(WIDE, prf_forward_block, c, row, tile, first, last);
 }
 
-INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
+                            const fire_t f, const int reset) {
   const int64_t width = c->e.width, begin = tile * TILE;
   const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
-  const fire_t f = c->f;
-  const int reset = c->reset, stream = c->e.stream && lanes == VL;
+  const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
   const float *x = c->x + (row * c->e.time + begin) * width + n;
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
-  float *grad_x = c->grad_x + (row * c->e.time + begin) * width + n;
+  float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + row * 2 * width + n;
-  vf entering_re[TILE][WIDE], entering_im[TILE][WIDE], membrane[TILE][WIDE];
-  vf re[WIDE], im[WIDE], a[WIDE], b[WIDE], gain[WIDE], rho[WIDE];
-  threshold_t threshold[WIDE];
-  vf to_re[WIDE], to_im[WIDE], to_gain[WIDE], to_threshold[WIDE];
+  vf entering_re[TILE][NARROW], entering_im[TILE][NARROW], direct[TILE][NARROW]; /* of the adjoint: what came straight */
+  vf re[NARROW], im[NARROW], a[NARROW], b[NARROW], gain[NARROW], rho[NARROW], back_re[NARROW], back_im[NARROW];
+  threshold_t threshold[NARROW];
+  vf to_re[NARROW], to_im[NARROW], to_gain[NARROW], to_threshold[NARROW];
   EACH(i) {
     const float *checkpoint = c->checkpoints_in + (row * tiles_of(&c->e) + tile) * 2 * width + n + i * VL;
     re[i] = load(checkpoint, lanes);
@@ -88,41 +95,41 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
     gain[i] = load(c->gain + n + i * VL, lanes);
     threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
-    to_re[i] = to_im[i] = to_gain[i] = to_threshold[i] = splat(0.0f);
-  }
-  for (int t = 0; t < steps; t++) {
-    if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
-    EACH(i) {
-      fetch(x + (t - TILE) * width + i * VL);
-      fetch(grad_out + (t - TILE) * width + i * VL);
-      entering_re[t][i] = re[i];
-      entering_im[t][i] = im[i];
-      vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + t * width + i * VL, lanes);
-      im[i] = b[i] * re[i] + a[i] * im[i];
-      membrane[t][i] = u;
-      re[i] = reset == RESET_NONE ? u : lif_reset(u, fire(u, threshold[i], &f), rho[i], reset);
-    }
-  }
-  vf back_re[WIDE], back_im[WIDE];
-  EACH(i) {
     back_re[i] = load(carry + i * VL, lanes);
     back_im[i] = load(carry + width + i * VL, lanes);
+    to_re[i] = to_im[i] = to_gain[i] = to_threshold[i] = splat(0.0f);
   }
-  for (int t = steps - 1; t >= 0; t--) {
+  for (int t = 0; t < steps; t++, x += width, grad_out += width) {
+    if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
-      vf u = membrane[t][i], h = load(grad_out + t * width + i * VL, lanes);
+      fetch(x - TILE * width + i * VL);
+      fetch(grad_out - TILE * width + i * VL);
+      vf h = load(grad_out + i * VL, lanes);
+      vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + i * VL, lanes);
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
-        if (c->grad_threshold) to_threshold[i] -= h * threshold_slope(u, threshold[i], &f);
+        to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
       }
-      vf adjoint_re = back_re[i] + h, adjoint_im = back_im[i]; /* gradient of z, as (d/dRe, d/dIm) */
-      store_out(grad_x + t * width + i * VL, gain[i] * adjoint_re, lanes, stream);
-      to_gain[i] += adjoint_re * load(x + t * width + i * VL, lanes);
-      to_re[i] += adjoint_re * entering_re[t][i] + adjoint_im * entering_im[t][i];
-      to_im[i] += adjoint_im * entering_re[t][i] - adjoint_re * entering_im[t][i];
-      back_re[i] = a[i] * adjoint_re + b[i] * adjoint_im;
-      back_im[i] = a[i] * adjoint_im - b[i] * adjoint_re;
+      entering_re[t][i] = re[i];
+      entering_im[t][i] = im[i];
+      direct[t][i] = h;
+      im[i] = b[i] * re[i] + a[i] * im[i];
+      re[i] = reset_by(u, fire(u, threshold[i], &f), threshold[i], rho[i], &f, reset);
     }
+  }
+  for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
+    vf to_x[NARROW];
+    x -= width;
+    EACH(i) {
+      vf adjoint_re = back_re[i] + direct[t][i], adjoint_im = back_im[i]; /* gradient of z, as (d/dRe, d/dIm) */
+      to_x[i] = gain[i] * adjoint_re;
+      to_gain[i] = madd(adjoint_re, load(x + i * VL, lanes), to_gain[i]);
+      to_re[i] = madd(adjoint_re, entering_re[t][i], madd(adjoint_im, entering_im[t][i], to_re[i]));
+      to_im[i] = madd(adjoint_im, entering_re[t][i], madd(-adjoint_re, entering_im[t][i], to_im[i]));
+      back_re[i] = madd(a[i], adjoint_re, b[i] * adjoint_im);
+      back_im[i] = madd(a[i], adjoint_im, -(b[i] * adjoint_re));
+    }
+    store_row(grad_x, to_x, vectors, lanes, stream);
     if (starts && starts[t]) EACH(i) { back_re[i] = back_re[i] * 0.0f; back_im[i] = back_im[i] * 0.0f; }
   }
   EACH(i) {
@@ -138,6 +145,10 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
   }
 }
 
+INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
+  WITH_FLAGS(prf_backward_at, c, row, tile, n, vectors, lanes, c->f.kind);
+}
+
 static void prf_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const prf_t *c = call;
   for (int part = 0; part < 2; part++) {
@@ -145,7 +156,7 @@ static void prf_backward_row(const void *call, int64_t row, int64_t first, int64
     memcpy(c->grad_state + at, c->grad_end + at, (last - first) * sizeof(float));
   }
   for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
-    OVER_CHANNELS(prf_backward_block, c, row, tile, first, last);
+    OVER_CHANNELS(NARROW, prf_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(prf_forward)(prf_t *c) {
@@ -175,7 +186,7 @@ EXPORT_INT(prf_step)(prf_t *c) {
     }
     one.x = c->x + row * width;
     one.out = c->out + row * width;
-    OVER_CHANNELS(prf_forward_block, &one, 0, 0, 0, width);
+    OVER_CHANNELS(WIDE, prf_forward_block, &one, 0, 0, 0, width);
     for (int64_t n = 0; n < width; n++) {
       end[2 * n] = one.end[n];
       end[2 * n + 1] = one.end[width + n];

@@ -25,36 +25,46 @@ INLINE vf swapped(vf z) {
 
 /* decay as (a, a, ...) and (-b, b, ...): decay * z = same * z + other * swapped(z). */
 INLINE void complex_decay(const float *decay, int lanes, vf *same, vf *other) {
-  vf d = load(decay, lanes), s = swapped(d), a = d, b = s;
-  for (int i = 0; i < VL; i += 2) {
-    a[i + 1] = d[i];
-    b[i] = -s[i];
-    b[i + 1] = s[i];
-  }
-  *same = a;
-  *other = b;
+  vf d = load(decay, lanes);
+#if VL == 16
+  *same = (vf)_mm512_moveldup_ps((__m512)d);
+  *other = (vf)((vi)_mm512_movehdup_ps((__m512)d) ^ (vi)_mm512_set1_epi64(0x80000000));
+#elif VL == 8
+  *same = (vf)_mm256_moveldup_ps((__m256)d);
+  *other = (vf)((vi)_mm256_movehdup_ps((__m256)d) ^ (vi)_mm256_set1_epi64x(0x80000000));
+#else
+  *same = (vf){d[0], d[0], d[2], d[2]};
+  *other = (vf){-d[1], d[1], -d[3], d[3]};
+#endif
 }
 
 INLINE void scan_forward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
                                const int is_complex) {
-  const int64_t width = c->e.width, begin = tile * TILE;
-  const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
+  const int64_t width = c->e.width, begin = tile * TILE, at = (row * c->e.time + begin) * width + n;
+  const int64_t ahead = (row * c->e.time + begin + TILE) * width + n * TILE;
+  const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
   const int stream = c->e.stream && lanes == VL;
-  const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
-  float *carried = c->end + row * width + n;
+  const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
+  const float *x = c->x + at, *decay = c->decay + (is_complex ? n : at);
+  const float *next_x = c->x + ahead, *next_decay = is_complex ? 0 : c->decay + ahead;
+  float *out = c->out + at, *carried = c->end + row * width + n;
   vf y[WIDE], same[WIDE], other[WIDE];
   EACH(i) {
     y[i] = load(carried + i * VL, lanes);
-    if (is_complex) complex_decay(c->decay + n + i * VL, lanes, &same[i], &other[i]);
+    if (is_complex) complex_decay(decay + i * VL, lanes, &same[i], &other[i]);
   }
-  for (int64_t t = begin; t < stop; t++) {
-    int64_t at = (row * c->e.time + t) * width + n;
+  for (int t = 0; t < steps; t++, x += width, out += width) {
     if (starts && starts[t]) EACH(i) y[i] = y[i] * 0.0f;
     EACH(i) {
-      vf x = load(c->x + at + i * VL, lanes);
-      y[i] = is_complex ? (same[i] * y[i] + other[i] * swapped(y[i])) + x : load(c->decay + at + i * VL, lanes) * y[i] + x;
-      store_out(c->out + at + i * VL, y[i], lanes, stream);
+      fetch(next_x + (t * vectors + i) * VL);
+      if (is_complex) {
+        y[i] = (same[i] * y[i] + other[i] * swapped(y[i])) + load(x + i * VL, lanes);
+      } else {
+        fetch(next_decay + (t * vectors + i) * VL);
+        y[i] = load(decay + t * width + i * VL, lanes) * y[i] + load(x + i * VL, lanes);
+      }
     }
+    store_row(out, y, vectors, lanes, stream);
   }
   EACH(i) store(carried + i * VL, y[i], lanes);
 }
@@ -73,22 +83,27 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
     direct[i] = crossed[i] = splat(0.0f);
   }
   for (int64_t t = stop - 1; t >= begin; t--) {
-    int64_t at = (row * c->e.time + t) * width + n;
-    int fresh = starts && starts[t];
+    const int64_t at = (row * c->e.time + t) * width + n, later = at - TILE * width;
+    const int fresh = starts && starts[t];
     const float *before = t ? c->states + at - width : c->state + row * width + n;
+    vf adjoint[WIDE], to_decay[WIDE];
     EACH(i) {
-      vf adjoint = back[i] + load(c->grad_out + at + i * VL, lanes);
+      fetch(c->grad_out + later + i * VL);
+      fetch(c->states + later - width + i * VL);
+      adjoint[i] = back[i] + load(c->grad_out + at + i * VL, lanes);
       vf entering = fresh ? splat(0.0f) : load(before + i * VL, lanes);
-      store_out(c->grad_x + at + i * VL, adjoint, lanes, stream);
       if (is_complex) { /* conj(decay) * adjoint */
-        back[i] = same[i] * adjoint - other[i] * swapped(adjoint);
-        direct[i] += adjoint * entering;
-        crossed[i] += adjoint * swapped(entering);
+        back[i] = madd(same[i], adjoint[i], -(other[i] * swapped(adjoint[i])));
+        direct[i] = madd(adjoint[i], entering, direct[i]);
+        crossed[i] = madd(adjoint[i], swapped(entering), crossed[i]);
       } else {
-        store_out(c->grad_decay + at + i * VL, adjoint * entering, lanes, stream);
-        back[i] = load(c->decay + at + i * VL, lanes) * adjoint;
+        fetch(c->decay + later + i * VL);
+        to_decay[i] = adjoint[i] * entering;
+        back[i] = load(c->decay + at + i * VL, lanes) * adjoint[i];
       }
     }
+    store_row(c->grad_x + at, adjoint, vectors, lanes, stream);
+    if (!is_complex) store_row(c->grad_decay + at, to_decay, vectors, lanes, stream);
     if (fresh) EACH(i) back[i] = back[i] * 0.0f;
   }
   EACH(i) {
@@ -113,12 +128,12 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
     const scan_t *c = call;                                                                                            \
     memcpy(c->end + row * c->e.width + first, c->state + row * c->e.width + first, (last - first) * sizeof(float));    \
     for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)                                                             \
-      OVER_CHANNELS(name##_forward_block, c, row, tile, first, last);                                            \
+      OVER_CHANNELS(WIDE, name##_forward_block, c, row, tile, first, last);                                            \
   }                                                                                                                    \
   static void name##_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {                        \
     const scan_t *c = call;                                                                                            \
     for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)                                                        \
-      OVER_CHANNELS(name##_backward_block, c, row, tile, first, last);                                           \
+      OVER_CHANNELS(WIDE, name##_backward_block, c, row, tile, first, last);                                           \
   }                                                                                                                    \
   EXPORT(name##_forward)(scan_t *c) {                                                                                  \
     c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);                         \

@@ -71,13 +71,13 @@ INLINE void sliding_backward_block(const sliding_t *c, int64_t row, int64_t tile
 static void sliding_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const sliding_t *c = call;
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(sliding_forward_block, c, row, tile, first, last);
+    OVER_CHANNELS(WIDE, sliding_forward_block, c, row, tile, first, last);
 }
 
 static void sliding_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const sliding_t *c = call;
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
-    OVER_CHANNELS(sliding_backward_block, c, row, tile, first, last);
+    OVER_CHANNELS(WIDE, sliding_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(sliding_forward)(sliding_t *c) {

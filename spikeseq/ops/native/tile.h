@@ -9,6 +9,7 @@
 
 #define TILE 32
 #define WIDE 4 /* vectors side by side: four lines of a row, and enough work to hide one another's latency */
+#define NARROW (VL == 16 ? 2 : 4) /* the same of a backward pass, which keeps its tile in the first cache */
 
 typedef struct {
   int64_t batch, time, width;
@@ -17,11 +18,11 @@ typedef struct {
 
 INLINE int64_t tiles_of(const extent_t *e) { return (e->time + TILE - 1) / TILE; }
 
-/* body(call, row, tile, channel, vectors, lanes) over channels [first, last) of one tile. */
-#define OVER_CHANNELS(body, call, row, tile, first, last)                                \
+/* body(call, row, tile, channel, vectors, lanes) over channels [first, last) of one tile, `wide` vectors at a time. */
+#define OVER_CHANNELS(wide, body, call, row, tile, first, last)                          \
   do {                                                                                   \
     int64_t n_ = (first);                                                                \
-    for (; n_ + WIDE * VL <= (last); n_ += WIDE * VL) body(call, row, tile, n_, WIDE, VL); \
+    for (; n_ + wide * VL <= (last); n_ += wide * VL) body(call, row, tile, n_, wide, VL); \
     for (; n_ + VL <= (last); n_ += VL) body(call, row, tile, n_, 1, VL);                  \
     if (n_ < (last)) body(call, row, tile, n_, 1, (int)((last) - n_));                     \
   } while (0)
@@ -33,8 +34,9 @@ INLINE const float *step_input(const extent_t *e, const float *x, const float *s
   return t >= 0 ? x + (row * e->time + t) * e->width : state + (row * (lags - 1) + lags - 1 + t) * e->width;
 }
 
-/* Rows of the next tile, asked for early: the backward pass walks from the end, and a pass that computes much leaves
-   little time for a late row; hardware foresees neither. */
+/* A line of the next tile, asked for early: the backward pass walks from the end, and a pass that computes much leaves
+   little time for a late row; hardware foresees neither. A forward pass asks for the lines in the order in which they
+   lie, not in which it will need them: memory is faster so. */
 INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
 
 /* 1 if no value is NaN or infinite: what a single step says of the state it leaves. */
@@ -47,5 +49,31 @@ INLINE int all_finite(const float *p, int64_t count) {
 /* Adds a tile's partial sums to the row's double-precision totals, so that long sequences lose no digits. */
 INLINE void accumulate(double *total, vf part, int lanes) {
   if (!total) return;
+#if VL == 16
+  if (lanes == VL) {
+    __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)part));
+    __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)part, 1));
+    _mm512_storeu_pd(total, _mm512_add_pd(_mm512_loadu_pd(total), low));
+    _mm512_storeu_pd(total + 8, _mm512_add_pd(_mm512_loadu_pd(total + 8), high));
+    return;
+  }
+#elif VL == 8
+  if (lanes == VL) {
+    __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)part));
+    __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)part, 1));
+    _mm256_storeu_pd(total, _mm256_add_pd(_mm256_loadu_pd(total), low));
+    _mm256_storeu_pd(total + 4, _mm256_add_pd(_mm256_loadu_pd(total + 4), high));
+    return;
+  }
+#endif
   for (int i = 0; i < lanes; i++) total[i] += part[i];
+}
+
+/* One step's outputs. */
+INLINE void store_row(float *p, const vf *v, const int vectors, const int lanes, int stream) {
+  if (stream) {
+    EACH(i) store_out(p + i * VL, v[i], lanes, 1);
+  } else {
+    EACH(i) store(p + i * VL, v[i], lanes);
+  }
 }

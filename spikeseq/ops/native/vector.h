@@ -28,6 +28,31 @@ INLINE vf splat(float a) { return (vf){0} + a; }
 INLINE vf where(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 INLINE vf keep_where(vi mask, vf yes) { return (vf)(mask & (vi)yes); }
 
+/* a * b + c rounded once where the processor can: for gradients, never for what must round as the reference does. */
+INLINE vf madd(vf a, vf b, vf c) {
+#if VL == 16
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif VL == 8
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+/* `yes` where a OP b, else 0. AVX-512 compares into a mask register, which GCC's vectors would spread out first. */
+#if VL == 16
+#define KEEP_IF(name, op, code)                                                                                \
+  INLINE vf name(vf a, vf b, vf yes) {                                                                         \
+    return (vf)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, code), (__m512)yes);               \
+  }
+#else
+#define KEEP_IF(name, op, code) \
+  INLINE vf name(vf a, vf b, vf yes) { return keep_where(a op b, yes); }
+#endif
+KEEP_IF(keep_above, >, _CMP_GT_OQ)
+KEEP_IF(keep_from, >=, _CMP_GE_OQ)
+KEEP_IF(keep_equal, ==, _CMP_EQ_OQ)
+
 /* The lower and the higher of a bound and v; a NaN in v stays. */
 INLINE vf at_most(float bound, vf v) {
 #if VL == 16
@@ -84,12 +109,11 @@ INLINE void store_out(float *p, vf v, int lanes, int stream) {
   store(p, v, lanes);
 }
 
-/* 1 / v to within two units in the last place, v >= 0 and infinity allowed (it counts as 1e38): a true division is the slowest thing a wide vector does. */
+/* 1 / v to within two units in the last place, v in [0, 1e38]: a true division is the slowest thing a wide vector does. */
 INLINE vf reciprocal(vf v) {
 #if VL == 16
-  v = (vf)_mm512_min_ps((__m512)v, _mm512_set1_ps(1e38f)); /* 0 * infinity would be NaN */
   vf r = (vf)_mm512_rcp14_ps((__m512)v);
-  return r * (2.0f - v * r);
+  return r * madd(-v, r, splat(2.0f));
 #else
   return 1.0f / v;
 #endif
@@ -116,11 +140,22 @@ INLINE void split_exp(vf x, vf *power, vf *m) {
   *power = (vf)bits;
 }
 
-/* e^x, x held to [-87, 87]. */
-INLINE vf exponential(vf x) {
+/* e^-x, x held to [-87, 87]. */
+INLINE vf exp_minus(vf x) {
+  x = at_most(87.0f, at_least(-87.0f, x));
+#if VL == 16
+  __m512 n = _mm512_roundscale_ps((__m512)(x * -1.44269504088896341f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  vf r = madd((vf)n, splat(0.693147181f), x); /* the constant's own error, 2e-9 n, is below rounding up to |x| = 20 */
+  vf square = r * r;                          /* e^-r by its even and odd parts' pairs: minimax, relative error 3e-9 */
+  vf p = madd(square, splat(1.381432056e-3f), madd(r, splat(-8.368851171e-3f), splat(4.166840109e-2f)));
+  p = madd(p, square, madd(r, splat(-1.666651952e-1f), splat(4.999999337e-1f)));
+  p = madd(p, square, 1.0f - r);
+  return (vf)_mm512_scalef_ps((__m512)p, n);
+#else
   vf power, m;
-  split_exp(at_most(87.0f, at_least(-87.0f, x)), &power, &m);
+  split_exp(-x, &power, &m);
   return power + power * m;
+#endif
 }
 
 /* log(1 + y) for y in [0, 1], exact to rounding at both ends: 2 atanh(y / (2 + y)). */
