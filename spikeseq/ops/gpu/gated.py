@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from .gated_back_kernels import gated_backward
 from .gated_kernels import gated_forward
 from .launch import CONVOLVED, GATED, MAX_LAGS, checkpoints_for, rows_for, run
 from .pointwise import history_after, sliding
-from .split import alone, chunks_for, cut, entering, inputs_before, leaving, mirrored
+from .split import alone, chunks_for, cut, entering, in_parts, inputs_before, leaving, mirrored
 
 
 def _squarings(tau: float) -> int:
@@ -137,31 +138,40 @@ def _differentiable(ctx, grads) -> tuple[Tensor | None, ...]:
     return tuple(found.get(name) for name in names)
 
 
-def varying_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-    ones, options = torch.ones_like(state[0]), (None, atan(), False, "membrane")
-    return _Gated.apply(plain(x), plain(decay), None, None, None, ones, plain(state), starts, *options)  # pyright: ignore
+def varying_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, ...]:
+    return _given(x, decay, torch.ones_like(state[0]), state, starts, None, atan(), False, "membrane")
 
 
 def dsn(
     x: Tensor, gate: Tensor, tau: float, threshold: Tensor, state: Tensor, starts: Tensor | None,
     surrogate: Surrogate, strict: bool, output: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    x, gate, threshold, state = (plain(tensor) for tensor in (x, gate, threshold, state))
-    options = tau, surrogate, strict, output
-    return _Gated.apply(x, gate, None, None, None, threshold, state, starts, *options)  # pyright: ignore
+) -> tuple[Tensor, ...]:  # fmt: skip
+    return _given(x, gate, plain(threshold), state, starts, tau, surrogate, strict, output)
+
+
+def _given(x: Tensor, gate: Tensor, threshold: Tensor, state: Tensor, starts: Tensor | None, *options: Any):
+    def walk(x: Tensor, gate: Tensor, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
+        return _Gated.apply(plain(x), plain(gate), None, None, None, threshold, plain(state), starts, *options)  # pyright: ignore
+
+    return in_parts(walk, "none", GATED.rows, x, gate, starts, state)
 
 
 def conv_dsn(
     x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor, state: Tensor, history: Tensor, starts: Tensor | None,
     tau: float, surrogate: Surrogate, strict: bool, output: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, ...]:  # fmt: skip
     """One pass, or for many lags two: the gate, in float32 whatever x is, then the neuron."""
-    lags = weight.shape[1]
-    if lags > MAX_LAGS:
+    if weight.shape[1] > MAX_LAGS:
         gate, history = sliding(x, weight, bias, history, starts, torch.float32)
         return *dsn(x, gate, tau, threshold, state, starts, surrogate, strict, output), history
-    tensors = (plain(tensor) for tensor in (x, weight, bias, history, threshold, state))
-    x, weight, bias, history, threshold, state = tensors
-    options = tau, surrogate, strict, output
-    out, end = _Gated.apply(x, None, weight, bias, history, threshold, state, starts, *options)  # pyright: ignore
-    return out, end, history_after(x, history, lags, starts)
+    weight, bias, threshold = (plain(tensor) for tensor in (weight, bias, threshold))
+
+    def walk(
+        x: Tensor, _: None, starts: Tensor | None, state: Tensor, history: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x, history, state = (plain(tensor) for tensor in (x, history, state))
+        options = starts, tau, surrogate, strict, output
+        out, end = _Gated.apply(x, None, weight, bias, history, threshold, state, *options)  # pyright: ignore
+        return out, end, history_after(x, history, weight.shape[1], starts)
+
+    return in_parts(walk, "none", CONVOLVED.rows, x, None, starts, state, history)

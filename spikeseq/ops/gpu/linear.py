@@ -5,17 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..native.buffers import plain
 from ..surrogate import atan
 from .gated import varying_scan
-from .membranes import _PRF, lif
+from .membranes import lif, prf
 
 
-def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, ...]:
     if decay.ndim == 3:
         return varying_scan(x, decay, state, starts)
     ones = torch.ones(decay.shape, dtype=torch.float32, device=decay.device)
     if not decay.is_complex():
         return lif(x, decay, ones, ones, state, starts, atan(), "none", False, "membrane", True)
-    tensors = (plain(tensor) for tensor in (x, decay, ones, ones, ones, state))
-    return _PRF.apply(*tensors, starts, atan(), "none", False, "states")  # pyright: ignore
+    return prf(x, decay, ones, ones, ones, state, starts, atan(), "none", False, "states", True)

@@ -11,7 +11,7 @@ from ..surrogate import Surrogate
 from .launch import LIF, PRF, checkpoints_for, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
-from .split import alone, chunks_for, cut, entering, leaving, mirrored, power_of
+from .split import alone, chunks_for, cut, entering, in_parts, leaving, mirrored, power_of
 
 
 class _LIF(torch.autograd.Function):
@@ -142,14 +142,23 @@ class _PRF(torch.autograd.Function):
 def lif(
     x: Tensor, decay: Tensor, threshold: Tensor, rho: Tensor, state: Tensor, starts: Tensor | None,
     surrogate: Surrogate, reset: str, strict: bool, output: str, detach_reset: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    tensors = (plain(tensor) for tensor in (x, decay, threshold, rho, state))
-    return _LIF.apply(*tensors, starts, surrogate, reset, strict, output)  # pyright: ignore
+) -> tuple[Tensor, ...]:  # fmt: skip
+    parameters = [plain(tensor) for tensor in (decay, threshold, rho)]
+
+    def walk(x: Tensor, _: None, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
+        return _LIF.apply(plain(x), *parameters, plain(state), starts, surrogate, reset, strict, output)  # pyright: ignore
+
+    return in_parts(walk, reset, LIF.rows, x, None, starts, state)
 
 
 def prf(
     x: Tensor, decay: Tensor, gain: Tensor, threshold: Tensor, rho: Tensor, state: Tensor, starts: Tensor | None,
     surrogate: Surrogate, reset: str, strict: bool, output: str, detach_reset: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    tensors = (plain(tensor) for tensor in (x, decay, gain, threshold, rho, state))
-    return _PRF.apply(*tensors, starts, surrogate, reset, strict, output)  # pyright: ignore
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """`output` may be "states", too."""
+    parameters = [plain(tensor) for tensor in (decay, gain, threshold, rho)]
+
+    def walk(x: Tensor, _: None, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
+        return _PRF.apply(plain(x), *parameters, plain(state), starts, surrogate, reset, strict, output)  # pyright: ignore
+
+    return in_parts(walk, reset, PRF.rows, x, None, starts, state)

@@ -5,10 +5,12 @@ the chunks of a sequence are rows of a larger batch. A first pass finds where ea
 a short scan over the chunks what truly enters each, and the second pass is the usual one. The backward pass does the
 same from the end. A neuron that resets cannot be cut so: its state depends on every spike before. What a whole chunk
 multiplies its state with, `factor` [batch * chunks, width], is a power of a constant decay (`power_of`); decays that
-vary in time are multiplied up in the first pass.
+vary in time are multiplied up in the first pass. Chunks are equal; a length that gives none goes in two parts.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,14 +20,41 @@ LEAST = 256  # steps of a chunk
 GAIN = 4  # chunks from which the first pass, half as costly as the second, pays
 
 
-def chunks_for(x: Tensor, reset: str, tile: int) -> int:
-    """Into how many chunks to cut `x` [batch, time, width]: equal ones of whole tiles, so none of it is copied."""
+def _most(x: Tensor) -> int:
     batch, time, width = x.shape
+    return min(FILL // (batch * width), time // LEAST)
+
+
+def chunks_for(x: Tensor, reset: str, rows: int) -> int:
+    """Into how many chunks to cut `x` [batch, time, width]: equal ones of whole blocks of `rows`, so none is copied."""
     if reset != "none":
         return 1
-    most = min(FILL // (batch * width), time // LEAST)
-    fitting = [chunks for chunks in range(GAIN, most + 1) if time % (chunks * tile) == 0]
+    fitting = [chunks for chunks in range(GAIN, _most(x) + 1) if x.shape[1] % (chunks * rows) == 0]
     return max(fitting, default=1)
+
+
+def first_part(x: Tensor, reset: str, rows: int) -> int:
+    """How many steps to take first, so that they cut well: all where they do, or where no cut would pay."""
+    most, time = _most(x), x.shape[1]
+    if reset != "none" or most < GAIN or 2 * chunks_for(x, reset, rows) >= most:
+        return time
+    return time - time % (most * rows)
+
+
+def in_parts(
+    walk: Callable[..., tuple[Tensor, ...]], reset: str, rows: int, x: Tensor, gate: Tensor | None,
+    starts: Tensor | None, *states: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """`walk(x, gate, starts, *states)`, which gives the output and the states, over parts that cut well."""
+    first = first_part(x, reset, rows)
+    if first == x.shape[1]:
+        return walk(x, gate, starts, *states)
+    outs = []
+    for part in (slice(first), slice(first, None)):
+        here = (None if along is None else along[:, part] for along in (gate, starts))
+        out, *states = in_parts(walk, reset, rows, x[:, part], *here, *states)
+        outs.append(out)
+    return torch.cat(outs, 1), *states
 
 
 def cut(x: Tensor, chunks: int) -> Tensor:
