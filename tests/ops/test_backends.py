@@ -247,6 +247,10 @@ def unpacked(result: tuple[Tensor, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tens
     return y, torch.cat([end.unsqueeze(1), history], 1)
 
 
+def viewed(result: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return torch.view_as_real(result[0]), torch.view_as_real(result[1])
+
+
 def clear(x: Tensor, gate: Tensor, tau: float, v: Tensor, state: Tensor, starts: Tensor | None, surrogate) -> bool:
     """Whether no DSN membrane lies where its spike or its surrogate jumps; LIF and PRF agree bit for bit anyway."""
     with spikeseq.backend("reference"):
@@ -302,6 +306,34 @@ def test_gradients(isa: str, size: tuple[int, int, int], surrogate: ops.Surrogat
             assert g.shape == w.shape
             if w.numel() == 0:  # the history of a kernel of one lag
                 continue
+            error = (g - w).abs().max().item()
+            assert error <= 1e-4 * (1 + w.abs().max().item()), f"call {i}, result {j}: off by {error}"
+
+
+@pytest.mark.parametrize("with_starts", ["none", "starts"])
+def test_several_vectors_over_several_tiles(isa: str, with_starts: str) -> None:  # noqa: ARG001
+    """The paper's DSN and the scans of constant decay, as wide and as long as the kernels' quickest paths ask for."""
+    batch, time, width = size = (2, 100, 80)
+    starts = make_starts(batch, time, with_starts)
+    taps, bias, threshold = torch.randn(width, 4) * 0.5, torch.randn(width), torch.rand(width) + 0.5
+    past, state, surrogate = torch.randn(batch, 3, width), torch.randn(batch, width), ops.integer(4)
+    while True:
+        x = torch.randn(size) * 2
+        with spikeseq.backend("reference"):
+            gate, _ = ops.sliding(x.double(), taps.double(), bias.double(), past.double(), starts)
+        if clear(x, gate, 0.25, threshold, state, starts, surrogate):
+            break
+    turning, z = torch.polar(torch.rand(width) * 0.9, torch.rand(width) * 6), torch.complex(state, state)
+    calls = [
+        (
+            lambda x, w, b, v, s, h: unpacked(ops.conv_dsn(x, w, b, 0.25, v, (s, h), starts, surrogate=surrogate)),
+            (x, taps, bias, threshold, state, past),
+        ),
+        (lambda x, a, s: ops.linear_scan(x, a, s, starts), (x, torch.rand(width) * 0.9, state)),
+        (lambda x, a, s: viewed(ops.linear_scan(torch.complex(x, -x), a, s, starts)), (x, turning, z)),
+    ]
+    for i, (call, given) in enumerate(calls):
+        for j, (g, w) in enumerate(zip(*both(lambda: gradients(call, *given)), strict=True)):  # noqa: B023
             error = (g - w).abs().max().item()
             assert error <= 1e-4 * (1 + w.abs().max().item()), f"call {i}, result {j}: off by {error}"
 
