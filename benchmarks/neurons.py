@@ -9,6 +9,7 @@ neurons stand beside binary ones, N = 4 beside N = 4. `--ablation`: DSN with one
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import tempfile
@@ -173,5 +174,6 @@ def main(arguments: Sequence[str]) -> None:
         for seed, name in tqdm(runs, desc=chosen.task, unit="run"):
             found.append(measured(name, *lines[name], seed, chosen))
             print(json.dumps(found[-1]), file=file, flush=True)
+            gc.collect()  # trainer and task hold each other, and the images with them
     chosen.out.with_suffix(".md").write_text(table(found) + "\n")
     print(table(found))

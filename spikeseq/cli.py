@@ -18,18 +18,24 @@ except ModuleNotFoundError as error:
 from .callbacks import EpochLines, PredictionFile, RunNotes, kept_checkpoints
 from .energy import audit, energy
 from .tasks.cifar import CIFAR10
+from .tasks.cifar10_dvs import CIFAR10DVS
 from .tasks.digits import Digits
+from .tasks.dvs_gesture import DVSGesture
 from .tasks.language import Language
 from .tasks.listops import ListOps
 from .tasks.mnist import SequentialMNIST
 from .tasks.nmnist import NMNIST
 from .tasks.pathfinder import Pathfinder, PathX
 from .tasks.retrieval import Retrieval
+from .tasks.spoken import SHD, SSC
 from .tasks.text import Text
 from .training import Training, read_checkpoint
 
 # `--data` takes the bare names of classes that are imported.
-TASKS = (CIFAR10, Digits, Language, ListOps, NMNIST, Pathfinder, PathX, Retrieval, SequentialMNIST, Text)
+TASKS = (
+    CIFAR10, CIFAR10DVS, DVSGesture, Digits, Language, ListOps, NMNIST, Pathfinder, PathX, Retrieval, SHD, SSC,
+    SequentialMNIST, Text,
+)  # fmt: skip
 LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": "spikeseq"}}
 
 

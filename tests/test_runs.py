@@ -1,6 +1,8 @@
 """Runs as a person starts them: every smoke config trains, two processes equal one, early stopping, loggers, bf16."""
 
 import csv
+import importlib
+import pkgutil
 import re
 import signal
 import subprocess
@@ -9,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 
-import spikeseq.cli  # noqa: F401 (here, so that Lightning's log goes to pytest's stream and not to one test's)
+import spikeseq.tasks
 from spikeseq.__main__ import main
 from spikeseq.blocks import SequenceClassifier
+from spikeseq.cli import TASKS  # here, so that Lightning's log goes to pytest's stream and not to one test's
 from spikeseq.neurons import Neuron
 from spikeseq.tasks.digits import Digits
 from spikeseq.training import SequenceTask
@@ -160,6 +163,15 @@ def test_a_finished_run_says_so(folder, capsys):
 
 
 def test_data_modules_have_short_names():
+    names = [module.name for module in pkgutil.iter_modules(spikeseq.tasks.__path__, "spikeseq.tasks.")]
+    found = {
+        value
+        for name in names
+        for value in vars(importlib.import_module(name)).values()
+        if isinstance(value, type) and issubclass(value, LightningDataModule) and value.__module__ == name
+    }
+    shared = {task for task in found if getattr(getattr(task, "read", None), "__isabstractmethod__", False)}
+    assert set(TASKS) == found - shared
     assert main(["fit", "--config", DIGITS, "--data", "Digits", "--trainer.max_epochs", "1", *SHORT]) == 0
 
 

@@ -220,6 +220,15 @@ def test_the_door_checks_lengths_states_and_arguments() -> None:
         pairs(torch.zeros(2, 2, 5, dtype=torch.long), torch.tensor([1, 2]))
 
 
+@pytest.mark.parametrize("neuron", ["PSN", "MaskedPSN"])
+def test_a_neuron_that_sees_the_future_cannot_stream(neuron: str) -> None:
+    settings = {"steps": 8} if neuron == "PSN" else {"steps": 8, "order": 2}
+    model = SequenceClassifier(inputs=2, classes=3, width=6, depth=1, neuron=neuron, neuron_options=settings).eval()
+    assert model(torch.rand(1, 8, 2)).shape == (1, 3)
+    with pytest.raises(TypeError, match=f"{neuron} has no serial form"):
+        model.step(torch.rand(1, 2))
+
+
 def test_a_classifier_is_built_from_plain_settings_and_refuses_unknown_ones() -> None:
     """As from YAML: `options` are known by name to jsonargparse, although they pass through two constructors."""
     jsonargparse = pytest.importorskip("jsonargparse")
