@@ -35,8 +35,8 @@ INLINE void prf_forward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n,
     rho[i] = load(c->rho + n + i * VL, lanes);
     if (c->checkpoints) {
       float *checkpoint = c->checkpoints + (row * tiles_of(&c->e) + tile) * 2 * width + n + i * VL;
-      store(checkpoint, re[i], lanes);
-      store(checkpoint + width, im[i], lanes);
+      store_out(checkpoint, re[i], lanes, stream);
+      store_out(checkpoint + width, im[i], lanes, stream);
     }
   }
   for (int t = 0; t < steps; t++, x += width, out += width) {
@@ -161,6 +161,7 @@ static void prf_backward_row(const void *call, int64_t row, int64_t first, int64
 
 EXPORT(prf_forward)(prf_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
+  c->e.stream &= ((uintptr_t)c->checkpoints & 63) == 0; /* they take the same way */
   parallel(prf_forward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
 

@@ -109,7 +109,7 @@ INLINE void store_out(float *p, vf v, int lanes, int stream) {
   store(p, v, lanes);
 }
 
-/* 1 / v to within two units in the last place, v in [0, 1e38]: a true division is the slowest thing a wide vector does. */
+/* 1 / v to within two units in the last place, v in [0, 1e38]: nothing a wide vector does is as slow as a division. */
 INLINE vf reciprocal(vf v) {
 #if VL == 16
   vf r = (vf)_mm512_rcp14_ps((__m512)v);
