@@ -49,12 +49,12 @@ def in_parts(
     first = first_part(x, reset, rows)
     if first == x.shape[1]:
         return walk(x, gate, starts, *states)
-    outs = []
+    outs, ends = [], states
     for part in (slice(first), slice(first, None)):
-        here = (None if along is None else along[:, part] for along in (gate, starts))
-        out, *states = in_parts(walk, reset, rows, x[:, part], *here, *states)
+        gates, masks = (None if along is None else along[:, part] for along in (gate, starts))
+        out, *ends = in_parts(walk, reset, rows, x[:, part], gates, masks, *ends)
         outs.append(out)
-    return torch.cat(outs, 1), *states
+    return torch.cat(outs, 1), *ends
 
 
 def cut(x: Tensor, chunks: int) -> Tensor:
