@@ -104,7 +104,7 @@ class Neuron(nn.Module, ABC):
         batch = x_t.shape[0] if isinstance(x_t, Tensor) and x_t.ndim == 2 else 0
         if batch == 0 or not plain_rows(x_t, batch, self.width) or not native_wanted():
             return None
-        tensors = tuple(t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None)
+        tensors = [t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None]
         prepared = prepared_for(self, tensors, self._step_settings(), self._step_plan)
         if prepared is None:
             return None

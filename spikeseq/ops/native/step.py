@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -34,13 +35,13 @@ class StepPlan:
 class Prepared:
     """A plan bound to a kernel, with copies of the parameters it was made from."""
 
-    def __init__(self, plan: StepPlan, parameters: tuple[Tensor, ...], settings: tuple, width: int) -> None:
+    def __init__(self, plan: StepPlan, parameters: Sequence[Tensor], settings: tuple, width: int) -> None:
         library, variant = load()
         # the lock stays held: the call is shorter than giving the lock away
         holding = ctypes.PyDLL(library._name)  # pyright: ignore[reportOptionalMemberAccess]
         self.kernel = getattr(holding, f"{plan.kernel}_step_{variant}")
         self.same = holding.spikeseq_same
-        self.plan, self.settings = plan, settings
+        self.settings, self.lags, self.batch = settings, plan.lags, 1
         self.tensors = {name: t.detach().float().contiguous().clone() for name, t in plan.tensors.items()}
         if plan.kernel == "prf":
             self.tensors["checkpoints"] = torch.empty(2, width)
@@ -57,7 +58,7 @@ class Prepared:
         self.sizes = (ctypes.c_int64 * count)(*(p.nbytes for p in self.then))
         self.reach: dict[int, Tensor] = {}
 
-    def still_holds(self, parameters: tuple[Tensor, ...], settings: tuple) -> bool:
+    def still_holds(self, parameters: Sequence[Tensor], settings: tuple) -> bool:
         if settings != self.settings:
             return False
         for i, (parameter, then) in enumerate(zip(parameters, self.then, strict=True)):
@@ -68,13 +69,14 @@ class Prepared:
 
     def __call__(self, x_t: Tensor, state: Any) -> tuple[Tensor, Any] | None:
         """Spikes and state, or None where the state left behind is not finite: the operation will say why."""
-        call, lags = self.call, self.plan.lags
+        call, lags, batch = self.call, self.lags, x_t.shape[0]
         membrane, history = state if lags else (state, None)
         out, end = torch.empty_like(x_t), torch.empty_like(membrane)
-        call.e.batch = x_t.shape[0]
+        if batch != self.batch:  # reaching into a struct inside the struct is dear
+            self.batch = call.e.batch = batch
         call.x, call.out, call.end, call.state = x_t.data_ptr(), out.data_ptr(), end.data_ptr(), membrane.data_ptr()
         if lags:
-            call.reach = self._reach(x_t.shape[0]).data_ptr()
+            call.reach = self._reach(batch).data_ptr()
         if history is None:
             return (out, end) if self.kernel(self.reference) else None
         after = torch.empty_like(history)
@@ -83,7 +85,7 @@ class Prepared:
 
     def _reach(self, batch: int) -> Tensor:
         if batch not in self.reach:
-            self.reach = {batch: torch.full((batch,), self.plan.lags - 1, dtype=torch.int32)}
+            self.reach = {batch: torch.full((batch,), self.lags - 1, dtype=torch.int32)}
         return self.reach[batch]
 
 
@@ -104,11 +106,11 @@ def plain_rows(tensor: Any, *shape: int, dtype: torch.dtype = torch.float32) -> 
     """Whether a kernel can read this tensor as it lies."""
     return (
         type(tensor) in (Tensor, torch.nn.Parameter) and tensor.dtype is dtype and tensor.shape == shape
-        and tensor.device.type == "cpu" and tensor.is_contiguous() and not tensor.is_neg() and not tensor.is_conj()
+        and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg() and not tensor.is_conj()
     )  # fmt: skip
 
 
-def prepared_for(neuron: Any, parameters: tuple[Tensor, ...], settings: tuple, make: Any) -> Prepared | None:
+def prepared_for(neuron: Any, parameters: Sequence[Tensor], settings: tuple, make: Any) -> Prepared | None:
     """The prepared step of this neuron on this thread, made anew by `make()` where its parameters have changed."""
     if not _present():
         return None
