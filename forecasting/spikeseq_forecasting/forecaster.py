@@ -37,17 +37,19 @@ class SpikingForecaster(BaseForecaster):
 
     baseline: the same phase of the last season seen, or the last value, plus the mean rise of all the past (`drift`);
     z: the state of a stack of spiking neurons that read x: lags, change over a season, calendar, exogenous values.
-    Training starts from ridge regressions of U and V, with W at zero. `members` such networks are trained side by side
-    and their forecasts, quantile by quantile, averaged. They differ, in turn, in what they see: the first goes from the
-    last value; the second from the last season and on logarithms (of series above 0; no counts); the third from the
-    last season without V, by its neurons alone, which see half as far back.
+    Training starts from ridge regressions of U and V, with W at zero.
+
+    `members` such networks are trained side by side and their forecasts, quantile by quantile, averaged, each weighted
+    by one over its error in training. They differ, in turn, in what they see: the first goes from the last value; the
+    second from the last season and on logarithms (of series above 0; no counts); the third from the last season
+    without V, by its neurons alone, which see half as far back.
 
     All of it is causal and streams: `update` moves the state on by the new rows alone, in time that does not depend on
     the length of the history, and gives what fitting the same weights on all rows would. Parameters never change in
     `update`, whatever `update_params` says; to learn from new rows, fit again.
 
-    Several series (panel, hierarchy) or columns share the network; each is scaled by itself. Missing values are taken
-    as those of a season before and never trained on. Exogenous X has to reach over the forecast horizon in `predict`;
+    Several series (panel, hierarchy) or columns share the networks; each is scaled by itself. Missing values are taken
+    as those of a season before, by the first member as the last value, and never trained on. Exogenous X has to reach over the forecast horizon in `predict`;
     missing ones stand for the mean. Series that end earlier than others count as missing up to the common end.
 
     Fallbacks, each with a warning: a season too long for the data becomes 1 (the last value is the baseline); series
