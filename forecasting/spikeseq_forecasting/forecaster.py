@@ -49,8 +49,9 @@ class SpikingForecaster(BaseForecaster):
     `update`, whatever `update_params` says; to learn from new rows, fit again.
 
     Several series (panel, hierarchy) or columns share the networks; each is scaled by itself. Missing values are taken
-    as those of a season before, by the first member as the last value, and never trained on. Exogenous X has to reach over the forecast horizon in `predict`;
-    missing ones stand for the mean. Series that end earlier than others count as missing up to the common end.
+    as those of a season before, by the first member as the last value, and never trained on. Exogenous X has to reach
+    over the forecast horizon in `predict`; missing ones stand for the mean. Series that end earlier than others count
+    as missing up to the common end.
 
     Fallbacks, each with a warning: a season too long for the data becomes 1 (the last value is the baseline); series
     too short to train on are forecast by the baseline, with a spread of its scale. Without a `season` the index tells
