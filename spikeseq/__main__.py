@@ -14,12 +14,19 @@ import sys
 from . import __version__, backends
 
 RUNS = ("fit", "validate", "test", "predict")
+DESCRIBE = ("--config", "-c", "--model", "--data", "--help", "-h", "--print_config")  # one of them makes a run
 OTHERS = ("energy", "generate", "demo", "info")
 
 
 def main(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
+        if command in (*RUNS, "energy", "generate"):
+            from . import cli  # noqa: F401 (first what is missing altogether)
+
+            if not any(word.startswith(DESCRIBE) for word in rest):
+                print(f"error: {command}: expected --config FILE.yaml, see configs/", file=sys.stderr)
+                return 2
         if command in RUNS:
             from .cli import RunCLI
 

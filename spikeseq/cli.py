@@ -119,7 +119,9 @@ class RunCLI(LightningCLI):
             if isinstance(self.datamodule, TASKS):
                 self.datamodule.setup()
             if path is not None:
-                read_checkpoint(path, self.model)
+                epoch, most = read_checkpoint(path, self.model).get("epoch", 0), self.trainer.max_epochs
+                if self.subcommand == "fit" and most is not None and -1 < most < epoch:
+                    raise ValueError(f"trainer.max_epochs: expected at least {epoch}, of which {path} is, got {most}")
         except ValueError as error:
             self.parser.error(str(error), error)
 

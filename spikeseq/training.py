@@ -143,8 +143,8 @@ def read_checkpoint(path: str | Path, task: nn.Module) -> dict[str, Any]:
     if differ:
         first = differ[0]
         raise ValueError(
-            f"{path}: expected a checkpoint of this model, got another one's: {len(differ)} of {len(expected)} tensors "
-            f"differ, such as {first}: expected {expected.get(first, 'none')}, got {found.get(first, 'none')} "
+            f"{path}: expected a checkpoint of this model, got another one's: {len(differ)} of {len(expected | found)} "
+            f"tensors differ, such as {first}: expected {expected.get(first, 'none')}, got {found.get(first, 'none')} "
             "(the settings it was trained with are in the config.yaml of its run)"
         )
     return checkpoint

@@ -162,6 +162,20 @@ def test_a_finished_run_says_so(folder, capsys):
     assert "nothing to train: the checkpoint has all 1 epochs" in capsys.readouterr().out
 
 
+def test_fewer_epochs_than_the_checkpoint_has(folder, capsys):
+    assert main(["fit", "--config", DIGITS, "--trainer.max_epochs", "3", *SHORT]) == 0
+    (last,) = folder.rglob("last.ckpt")
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", DIGITS, "--trainer.max_epochs", "1", *SHORT, "--ckpt_path", str(last)])
+    assert re.search(r"error: trainer.max_epochs: expected at least 2, .*got 1", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "energy", "generate"])
+def test_a_run_that_is_not_described(command, capsys):
+    assert main([command, "--trainer.max_epochs", "1"]) == 2
+    assert capsys.readouterr().err == f"error: {command}: expected --config FILE.yaml, see configs/\n"
+
+
 def test_data_modules_have_short_names():
     names = [module.name for module in pkgutil.iter_modules(spikeseq.tasks.__path__, "spikeseq.tasks.")]
     found = {

@@ -325,7 +325,9 @@ class SpikingForecaster(BaseForecaster):
 
     def _sizes(self, times: pd.Index) -> tuple[int, int]:
         """Season and lags, in steps, that the data allow."""
-        season, steps = self.season or season_of(times), len(times)
+        season, steps = season_of(times) if self.season is None else self.season, len(times)
+        if season < 1:
+            raise ValueError(f"season: expected at least 1 step or None, got {season}")
         if season >= steps:
             warnings.warn(
                 f"SpikingForecaster: a season of {season} steps does not fit into {steps}; the last value is used",

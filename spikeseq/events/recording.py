@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+LARGEST = 2**62
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -40,8 +42,8 @@ class Recording:
 
 
 def recording(path: Path, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike, size: tuple[int, int]) -> Recording:
-    """The events of a file. ValueError, naming it, for events out of order or outside the sensor."""
-    times, columns, rows = (np.asarray(values).astype(np.int64) for values in (t, x, y))
+    """The events of a file. ValueError, naming it, for events out of order or outside the sensor and broken numbers."""
+    times, columns, rows = (_whole(path, name, values) for name, values in (("t", t), ("x", x), ("y", y)))
     back = np.flatnonzero(np.diff(times) < 0)
     if len(back):
         at = int(back[0])
@@ -57,3 +59,16 @@ def recording(path: Path, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike
             f"got x = {columns[at]}, y = {rows[at]} at event {at}"
         )
     return Recording(times, columns, rows, np.asarray(p).astype(bool), size)
+
+
+def _whole(path: Path, name: str, values: ArrayLike) -> NDArray[np.int64]:
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: expected numbers as {name}, got {values.dtype}")
+    if values.dtype.kind == "f":
+        wrong = np.flatnonzero(~(np.abs(values) < LARGEST) | (values % 1 != 0))
+        if len(wrong):
+            raise ValueError(
+                f"{path}: expected whole numbers below 2^62 as {name}, got {values[wrong[0]]} at event {wrong[0]}"
+            )
+    return values.astype(np.int64)

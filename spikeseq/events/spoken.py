@@ -47,12 +47,14 @@ def iter_spoken(path: str | Path) -> Iterator[tuple[Recording, int]]:
             for row in range(0, len(labels), ROWS):
                 part = slice(row, row + ROWS)
                 for seconds, channels, label in zip(times[part], units[part], labels[part], strict=True):
-                    yield _spoken(path, seconds, channels), int(label)
+                    yield _spoken(path, seconds, channels), _label(path, label)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: expected HDF5 with {', '.join(KEYS)}: {error}") from error
 
 
 def _spoken(path: Path, seconds: np.ndarray, channels: np.ndarray) -> Recording:
+    if not np.ndim(seconds) == np.ndim(channels) == 1:
+        raise ValueError(f"{path}: expected a list of times and one of units for each recording, got single numbers")
     if len(seconds) != len(channels):
         raise ValueError(f"{path}: expected a unit for each time, got {len(channels)} and {len(seconds)}")
     t = np.round(np.asarray(seconds, np.float64) * 1e6)
@@ -61,3 +63,10 @@ def _spoken(path: Path, seconds: np.ndarray, channels: np.ndarray) -> Recording:
     order = np.argsort(t, kind="stable")
     none = np.zeros(len(t), np.int64)
     return recording(path, t[order], channels[order], none, none == 0, (1, CHANNELS))
+
+
+def _label(path: Path, label: object) -> int:
+    value = np.asarray(label)
+    if value.dtype.kind not in "iuf" or not np.isfinite(value) or value % 1:
+        raise ValueError(f"{path}: expected whole numbers as labels, got {label!r}")
+    return int(value)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module
 from torch.utils import _pytree as pytree
 
 from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
@@ -35,6 +36,11 @@ class Neuron(nn.Module, ABC):
     """
 
     causal = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in cls.__dict__ and "_step_plan" not in cls.__dict__:
+            cls._step_plan = Neuron._step_plan  # an inherited plan would step as the other forward does
 
     def __init__(
         self, width: int, *, levels: int | None = None, surrogate: Surrogate | str | None = None, output: str = "spikes"
@@ -101,6 +107,8 @@ class Neuron(nn.Module, ABC):
 
     def _prepared_step(self, x_t: Tensor, state: State) -> tuple[Tensor, State] | None:
         """The step by a native kernel, or None where the operations must serve (and say what is wrong, if it is)."""
+        if self._forward_hooks or self._forward_pre_hooks or self._modules or hooked_everywhere():
+            return None  # a hook wants to see the step; a parametrization makes a parameter out of others
         batch = x_t.shape[0] if isinstance(x_t, Tensor) and x_t.ndim == 2 else 0
         if batch == 0 or not plain_rows(x_t, batch, self.width) or not native_wanted():
             return None
@@ -144,6 +152,11 @@ class Neuron(nn.Module, ABC):
         if self.output != "spikes":
             parts.append(f"output={self.output!r}")
         return ", ".join(parts)
+
+
+def hooked_everywhere() -> bool:
+    """Whether all modules of this process have a forward hook."""
+    return bool(module._global_forward_hooks or module._global_forward_pre_hooks)
 
 
 def detach(state: State) -> State:

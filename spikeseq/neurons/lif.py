@@ -101,7 +101,9 @@ class LIF(Neuron):
         if self.input_gain != 1.0:
             return None
         rho = self.threshold if self.rho is None else self.rho
-        tensors = {"decay": self.decay.expand(self.width), "threshold": torch.full((self.width,), self.threshold),
+        # the double, where there is one: `forward` takes it too, and a module that was in bfloat16 has lost digits
+        decay = self.decay if self.fixed_decay is None else torch.tensor(self.fixed_decay, dtype=torch.float32)
+        tensors = {"decay": decay.expand(self.width), "threshold": torch.full((self.width,), self.threshold),
                    "rho": torch.full((self.width,), rho)}  # fmt: skip
         flags = fire_flags(self.surrogate, self.strict, self.output)
         return StepPlan("lif", tensors, {"reset": RESETS[self.reset]}, flags)

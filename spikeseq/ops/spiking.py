@@ -220,6 +220,9 @@ def conv_dsn(
     membrane, history = state if state is not None else (None, None)
     membrane = checks.state_like("conv_dsn", membrane, (x.shape[0], x.shape[2]), x, dtype)
     past = checks.state_like("conv_dsn", history, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)
+    # a gate of infinity gives a decay of 0 or 1, which the final state does not show
+    for name, value in (("weight", weight), ("bias", offset), ("history", past)):
+        checks.finite("conv_dsn", name, value)
     starts = checks.start_mask("conv_dsn", starts, x)
     run = choose(Request("conv_dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
     out, end, history = run.conv_dsn(

@@ -27,6 +27,14 @@ def test_the_energy_is_that_of_the_actor_counted_by_hand():
     assert report.steps == 30
 
 
+def test_one_observation_counts_too():
+    model = small(noise(), policy_kwargs={"net_arch": []})
+    assert torch.equal(spikes(model.policy, OBSERVATIONS[:1])["lstm_actor.layers.0"],
+                       spikes(model.policy, OBSERVATIONS)["lstm_actor.layers.0"][:1])  # fmt: skip
+    one, several = (energy_per_decision(model.policy, OBSERVATIONS[:n])[1] for n in (1, 2))
+    assert [row.name for row in one.rows] == [row.name for row in several.rows]
+
+
 @pytest.mark.parametrize("core", [{"neuron": "LIF"}, {"neuron": "DSN"}, {"sdtcm": {}}])
 def test_spikes_are_those_of_acting(core):
     model = small(noise(), policy_kwargs={"n_lstm_layers": 2, "lstm_kwargs": core})

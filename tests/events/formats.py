@@ -60,9 +60,7 @@ def lines(r: Recording) -> bytes:
     return "".join(f"{t / 1e6:.9f} {x} {y} {p:d}\n" for t, x, y, p in rows).encode()
 
 
-def spoken(
-    path: Path, times: list[list[float]], units: list[list[int]], labels: list[int], group: str = "spikes"
-) -> None:
+def spoken(path: Path, times: list[list[float]], units: list[list[int]], labels: list, group: str = "spikes") -> None:
     """SHD's HDF5: 16-bit seconds and channels, a row of any length a recording."""
     import h5py
 

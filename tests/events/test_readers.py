@@ -160,11 +160,11 @@ def test_aedat4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py")
     path = tmp_path / "shd_train.h5"
     times, units = [[0.5, 0.25, 0.75], [0.125]], [[3, 699, 0], [7]]
 
-    def write(units: list[list[int]], labels: list[int], group: str = "spikes") -> None:
+    def write(units: list[list[int]], labels: list, group: str = "spikes") -> None:
         spoken(path, times, units, labels, group)
 
     write(units, [4, 19])
@@ -191,6 +191,14 @@ def test_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_spoken(path)
     write(units, [4, 19], "others")
     with pytest.raises(ValueError, match=r"shd_train\.h5: expected HDF5 with spikes/times"):
+        read_spoken(path)
+    for labels in (["four", "two"], [4.5, 2.0], [float("nan"), 2.0]):
+        write(units, labels)
+        with pytest.raises(ValueError, match=r"shd_train\.h5: expected whole numbers as labels, got"):
+            read_spoken(path)
+    with h5py.File(path, "w") as file:
+        file["spikes/times"], file["spikes/units"], file["labels"] = [0.5, 0.75], [3, 7], [4, 19]
+    with pytest.raises(ValueError, match=r"shd_train\.h5: expected a list of times .*got single numbers"):
         read_spoken(path)
     spoken(path, times, units, [4, 19], "spikes/times")  # a group where a list should be
     with pytest.raises(ValueError, match=r"shd_train\.h5: expected HDF5 with .*found 1 of these lists"):
@@ -240,6 +248,9 @@ FAR = Recording(GOOD.t, GOOD.x + 304, GOOD.y, GOOD.p, GOOD.size)
         (read_dat, dat(FAR), r"sensor of height 240 and width 304, got x = 3\d\d"),
         (read_lines, b"", "lines of seconds, x, y and polarity"),
         (read_lines, lines(GOOD)[:-3], "lines of four numbers"),
+        (read_lines, b"\xff\xfe\x00 1 2", "lines of four numbers"),
+        (read_lines, b"0.1 1 2 1 0.2\n3 4 1\n", "lines of seconds, x, y and polarity"),
+        (read_lines, b"1e300 1 2 1\n", r"whole numbers below 2\^62 as t"),
         (read_lines, lines(GOOD) + b"0.5 1 2 x\n", "lines of four numbers"),
         (read_lines, lines(GOOD) + b"0.5 1 2 2\n", "polarity 0 or 1"),
         (read_lines, lines(GOOD) + b"0.5 1\n2 1\n", "lines of seconds, x, y and polarity"),

@@ -421,6 +421,7 @@ def test_a_series_unseen_in_fit_is_refused_in_update():
         ({"validation": 1.0}, "validation: expected a part"),
         ({"device": "tpu"}, "device: expected"),
         ({"members": 0}, "members: expected at least 1, got 0"),
+        ({"season": 0}, "season: expected at least 1 step or None, got 0"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):

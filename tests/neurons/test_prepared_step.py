@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 import torch
+import torch.nn.utils.parametrize
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,3 +153,62 @@ def test_threads_do_not_share_it() -> None:
         thread.join()
     assert len(got) == 4
     assert all(torch.equal(g, wanted) for g in got)
+
+
+@pytest.mark.parametrize("name", ["lif", "prf", "dsn"])
+def test_hooks_see_the_step(name: str) -> None:
+    neuron, x_t, seen = MADE[name](9), torch.randn(2, 9), []
+    hooks = (
+        neuron.register_forward_hook(lambda _, __, output: seen.append(output[0].shape)),
+        neuron.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape)),
+        torch.nn.modules.module.register_module_forward_hook(lambda _, __, output: seen.append(output[0].shape)),
+    )
+    try:
+        with torch.no_grad():
+            neuron.step(x_t)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert seen == [(2, 1, 9)] * 3
+
+
+@pytest.mark.parametrize(("name", "parameter"), [("prf", "log_dt"), ("dsn", "weight"), ("lif trained", "decay_logit")])
+def test_parametrized_parameters(name: str, parameter: str) -> None:
+    class Doubled(torch.nn.Module):
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            return 2 * value
+
+    neuron, x_t, state = MADE[name](9), torch.randn(2, 9), None
+    torch.nn.utils.parametrize.register_parametrization(neuron, parameter, Doubled(), unsafe=True)
+    with torch.no_grad():
+        for _ in range(3):
+            original = neuron.parametrizations[parameter].original
+            original.add_(torch.randn_like(original))
+            wanted = by_operation(neuron, x_t, state)
+            got = neuron.step(x_t, state)
+            assert same(got, wanted)
+            state = got[1]
+
+
+def test_a_subclass_steps_as_its_own_forward() -> None:
+    class Louder(LIF):
+        def forward(self, x, state=None, starts=None):
+            spikes, state = super().forward(x, state, starts)
+            return spikes + 1, state
+
+    with torch.no_grad():
+        assert Louder(5).step(torch.zeros(1, 5))[0].eq(1).all()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_after_moves_of_dtype_and_device(name: str) -> None:
+    neuron, x_t = MADE[name](9), torch.randn(2, 9)
+    with torch.no_grad():
+        neuron.step(x_t)
+        for dtype in (torch.bfloat16, torch.float16, torch.float64):
+            neuron.to(dtype).float()
+            assert same(neuron.step(x_t), by_operation(neuron, x_t, None))
+        neuron.to("meta")
+        if list(neuron.parameters()) or neuron.decay_values.ndim:  # one number does without its buffer
+            with pytest.raises((RuntimeError, ValueError, NotImplementedError)):
+                neuron.step(x_t)

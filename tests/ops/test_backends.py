@@ -338,7 +338,24 @@ def test_several_vectors_over_several_tiles(isa: str, with_starts: str) -> None:
             assert error <= 1e-4 * (1 + w.abs().max().item()), f"call {i}, result {j}: off by {error}"
 
 
-@pytest.mark.parametrize("size", [(1, 1100, 256), (3, 700, 144), (5, 900, 70), (2, 5000, 64)], ids=str)
+@pytest.mark.parametrize("tau", [0.25, 1 / 64, 1.0, 0.7, 3.0])
+@pytest.mark.parametrize("gate", [-5.0, 2.0, 6.0, 12.0, 16.7, 30.0])
+def test_a_long_memory_neither_grows_nor_misses(tau: float, gate: float) -> None:
+    """DSN under a constant input, from zero and at rest: what alpha and 1 - alpha lack to 1 must not add up."""
+    need_native()
+    x, gates = torch.ones(1, 4096, 1), torch.full((1, 4096, 1), gate)
+    exact, _ = ops.dsn(x.double(), gates.double(), tau, output="membrane")
+    state = torch.ones(1, 1)
+    with spikeseq.backend("native"):
+        membrane, _ = ops.dsn(x, gates, tau, output="membrane")
+        for _ in range(20):
+            _, state = ops.dsn(x, gates, tau, state=state, output="membrane")
+    assert (membrane - exact).abs().max() < 1e-5
+    assert membrane.max() <= 1 + 1e-6
+    assert abs(state.item() - 1) < 2e-6
+
+
+@pytest.mark.parametrize("size", [(1, 1100, 256), (3, 700, 144), (1, 1700, 160), (5, 900, 70), (2, 5000, 64)], ids=str)
 def test_any_number_of_threads_gives_the_same_bits(size: tuple[int, int, int]) -> None:
     """Also the sizes at which outputs are streamed past the caches."""
     need_native()

@@ -202,6 +202,13 @@ def test_conv_dsn() -> None:
         ops.conv_dsn(X, weight, state=(torch.zeros(2, 3), torch.zeros(2, 2, 3)))
     with pytest.raises(ValueError, match=r"conv_dsn: expected state \(2, 3\) .*got \(4, 3\)"):
         ops.conv_dsn(X, weight, state=(torch.zeros(4, 3), torch.zeros(2, 3, 3)))
+    for name, options in {
+        "bias": {"bias": math.inf},
+        "history": {"state": (torch.zeros(2, 3), torch.full((2, 3, 3), math.inf))},
+        "weight": {"weight": torch.full((3, 4), -math.inf)},
+    }.items():  # the decay would be 0 or 1, and the final state finite
+        with pytest.raises(ValueError, match=f"conv_dsn: expected finite {name}, got -?inf"):
+            ops.conv_dsn(X, **{"weight": weight, **options})
     with pytest.raises(ValueError, match=r"conv_dsn: expected weight \[width = 3, lags >= 1\].*, got \(4, 3\)"):
         ops.conv_dsn(X, torch.ones(4, 3))
     with pytest.raises(ValueError, match=r"conv_dsn: expected tau > 0"):

@@ -37,7 +37,7 @@ INLINE void gates_at(const dsn_t *c, int64_t row, int64_t t, int64_t n, const in
   OVER_LAGS(lag, past + 1) {
     const float *x = clear ? c->x + (row * c->e.time + t - lag) * width + n
                            : step_input(&c->e, c->x, c->history, lags, row, t - lag) + n;
-    EACH(i) gate[i] += weight[lag * vectors + i] * load(x + i * VL, lanes);
+    EACH(i) gate[i] = madd(weight[lag * vectors + i], load(x + i * VL, lanes), gate[i]);
   }
 }
 
@@ -67,7 +67,7 @@ INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n,
       fetch(c->x + ahead + ((t - begin) * vectors + i) * VL);
       if (!lags) fetch(c->gate + ahead + ((t - begin) * vectors + i) * VL);
       gate_t g = open_gate(gate[i], power);
-      u[i] = g.decay * u[i] + g.complement * load(x + i * VL, lanes);
+      u[i] = moved(g, u[i], load(x + i * VL, lanes));
       given[i] = f.membrane ? u[i] : fire(u[i], threshold[i], &f);
     }
     store_row(out, given, vectors, lanes, stream);
@@ -110,8 +110,8 @@ INLINE void dsn_history_back(const dsn_t *c, int64_t row, int64_t n, const int v
     for (int lag = past; lag < c->lags && lag - past < c->e.time; lag++) {
       if (c->reach[row * c->e.time + lag - past] < lag) continue;
       EACH(i) {
-        sum[i] += load(c->weight + lag * width + n + i * VL, lanes) * to_gate[lag - past][i];
-        to_weight[lag][i] += load(c->history + at + i * VL, lanes) * to_gate[lag - past][i];
+        sum[i] = madd(load(c->weight + lag * width + n + i * VL, lanes), to_gate[lag - past][i], sum[i]);
+        to_weight[lag][i] = madd(load(c->history + at + i * VL, lanes), to_gate[lag - past][i], to_weight[lag][i]);
       }
     }
     EACH(i) store(c->grad_history + at + i * VL, sum[i], lanes);
@@ -155,10 +155,10 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
       gate_t g = open_gate(gate[i], power);
       vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
       to_gate[t][i] = (u[i] - input) * (g.decay * g.slope);
-      u[i] = g.decay * u[i] + g.complement * input;
+      u[i] = moved(g, u[i], input);
       if (!f.membrane) {
         h = h * derivative(u[i], threshold[i], &f);
-        to_threshold[i] -= h * threshold_slope(u[i], threshold[i], &f);
+        to_threshold[i] = madd(-h, threshold_slope(u[i], threshold[i], &f), to_threshold[i]);
       }
       direct[t][i] = h;
       decay[t][i] = g.decay;
@@ -178,8 +178,8 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
     OVER_LAGS(lag, lags) {
       if (!clear && (begin + t + lag >= c->e.time || reach[t + lag] < lag)) continue;
       EACH(i) {
-        to_x[i] += weight[lag * vectors + i] * to_gate[t + lag][i];
-        to_weight[lag][i] += load(x + i * VL, lanes) * to_gate[t + lag][i];
+        to_x[i] = madd(weight[lag * vectors + i], to_gate[t + lag][i], to_x[i]);
+        to_weight[lag][i] = madd(load(x + i * VL, lanes), to_gate[t + lag][i], to_weight[lag][i]);
       }
     }
     if (!lags) store_row(c->grad_gate + at + t * width, to_gate[t], vectors, lanes, stream);

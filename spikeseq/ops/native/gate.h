@@ -4,6 +4,7 @@
 
 typedef struct {
   vf decay, complement, slope; /* alpha, 1 - alpha, d(log alpha)/d(gate) = sigmoid(-gate) / tau */
+  vf step, keep;               /* how the membrane moves, see `moved`: 1 and 1, or 0 and alpha */
 } gate_t;
 
 /* How alpha comes from the gate. Where 1/tau = 2^squarings the power is repeated squaring, and 1 - alpha follows from
@@ -20,21 +21,34 @@ static power_t power_of(float tau) {
   return p;
 }
 
+/* alpha and 1 - alpha are rounded apart, so they do not sum to 1, and a long memory would add up what is missing: where
+   alpha > 1/2 it is what 1 - alpha leaves, and the membrane is moved by a step towards x, which cannot pass x. */
+INLINE gate_t even(gate_t g) {
+  g.step = keep_above(splat(0.5f), g.complement, splat(1.0f));
+  vf far = 1.0f - g.step;
+  g.decay = madd(far, g.decay, g.step * (1.0f - g.complement));
+  g.keep = madd(far, g.decay, g.step);
+  return g;
+}
+
+/* alpha u + (1 - alpha) x, as u + (1 - alpha) (x - u) for a long memory. */
+INLINE vf moved(gate_t g, vf u, vf x) { return madd(g.complement, madd(-g.step, u, x), g.keep * u); }
+
 INLINE gate_t open_gate(vf gate, power_t p) {
   vf y = exp_minus(gate), r = reciprocal(1.0f + y); /* r = sigmoid(gate), y r = sigmoid(-gate), both without loss */
-  gate_t g = {r, y * r, y * r * p.inverse_tau};
+  gate_t g = {.decay = r, .complement = y * r, .slope = y * r * p.inverse_tau};
   if (p.squarings >= 0) {
     for (int k = 0; k < p.squarings; k++) {
       g.complement = g.complement * (1.0f + g.decay);
       g.decay = g.decay * g.decay;
     }
-    return g;
+    return even(g);
   }
   vf magnitude = (vf)((vi)gate & 0x7fffffff), power, m;
   vf log_sigmoid = where(gate > 0.0f, splat(0.0f), gate) - log_one_plus(exp_minus(magnitude));
   vf log_decay = log_sigmoid * p.inverse_tau;
   split_exp(at_least(-87.0f, log_decay), &power, &m);
-  g.decay = keep_where(log_decay > -87.0f, power + power * m);
-  g.complement = -((power - 1.0f) + power * m);
-  return g;
+  g.decay = keep_where(log_decay > -87.0f, madd(power, m, power));
+  g.complement = -madd(power, m, power - 1.0f);
+  return even(g);
 }

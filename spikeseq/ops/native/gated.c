@@ -1,2 +1,2 @@
-/* The kernels that make exponentials, which no two libraries round alike: here fused multiply-add is welcome. */
+/* The kernels that make exponentials, apart so that the compiler may work on both files at once. */
 #include "dsn.h"

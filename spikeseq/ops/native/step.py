@@ -62,7 +62,8 @@ class Prepared:
         if settings != self.settings:
             return False
         for i, (parameter, then) in enumerate(zip(parameters, self.then, strict=True)):
-            if parameter.dtype != then.dtype or parameter.shape != then.shape or not parameter.is_contiguous():
+            alike = parameter.dtype == then.dtype and parameter.shape == then.shape
+            if not (alike and parameter.is_cpu and parameter.is_contiguous()):
                 return False
             self.now_pointers[i] = parameter.data_ptr()
         return bool(self.same(self.now_pointers, self.then_pointers, self.sizes, len(parameters)))

@@ -128,14 +128,14 @@ INLINE vf nearest(vf v) {
 /* e^x = 2^n * (1 + m): gives 2^n and m = e^r - 1 for |r| <= ln(2) / 2. x in [-87, 87]. */
 INLINE void split_exp(vf x, vf *power, vf *m) {
   vf n = nearest(x * 1.44269504088896341f);
-  vf r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  vf r = madd(n, splat(2.12194440e-4f), madd(n, splat(-0.693359375f), x));
   vf p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  *m = r + (r * r) * p;
+  p = madd(p, r, splat(1.3981999507e-3f));
+  p = madd(p, r, splat(8.3334519073e-3f));
+  p = madd(p, r, splat(4.1665795894e-2f));
+  p = madd(p, r, splat(1.6666665459e-1f));
+  p = madd(p, r, splat(5.0000001201e-1f));
+  *m = madd(r * r, p, r);
   vi bits = (__builtin_convertvector(n, vi) + 127) << 23;
   *power = (vf)bits;
 }
@@ -154,7 +154,7 @@ INLINE vf exp_minus(vf x) {
 #else
   vf power, m;
   split_exp(-x, &power, &m);
-  return power + power * m;
+  return madd(power, m, power);
 #endif
 }
 
@@ -162,9 +162,9 @@ INLINE vf exp_minus(vf x) {
 INLINE vf log_one_plus(vf y) {
   vf s = y / (2.0f + y), q = s * s;
   vf p = splat(0.11619439f); /* minimax over q in [0, 1/9], relative error 4e-10 */
-  p = p * q + 0.10851679f;
-  p = p * q + 0.1429629f;
-  p = p * q + 0.19999851f;
-  p = p * q + 0.33333334f;
-  return 2.0f * (s + s * (q * p));
+  p = madd(p, q, splat(0.10851679f));
+  p = madd(p, q, splat(0.1429629f));
+  p = madd(p, q, splat(0.19999851f));
+  p = madd(p, q, splat(0.33333334f));
+  return 2.0f * madd(s, q * p, s);
 }
