@@ -40,6 +40,7 @@ $(VENV)/torch: constraints.txt
 	grep -vE '^(torch|triton)==' constraints.txt >> $@
 
 $(VENV)/installed: $(VENV)/torch pyproject.toml $(KERNELS)
+	@echo "installing spikeseq and Lightning, and compiling the kernels: a minute or two"
 	$(BIN)/python -m pip install --quiet -c $(VENV)/torch -e '.[train]'
 	touch $@
 

@@ -81,7 +81,10 @@ class SpikingPolicy(RecurrentActorCriticPolicy):
 
     def _make_core(self) -> SpikingCore:
         layers = self.lstm_hidden_state_shape[0]
-        return SpikingCore(self.features_dim, self.lstm_output_dim, layers, **self.lstm_kwargs)
+        try:
+            return SpikingCore(self.features_dim, self.lstm_output_dim, layers, **self.lstm_kwargs)
+        except TypeError as error:
+            raise TypeError(f"lstm_kwargs: expected options of SpikingCore, got {self.lstm_kwargs}: {error}") from error
 
     @property
     def actor_core(self) -> SpikingCore:
