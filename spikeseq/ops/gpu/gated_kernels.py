@@ -35,8 +35,11 @@ def gated_step(
     value = value.to(tl.float32)
     gate = convolved(value, window, taps, LAGS) if LAGS > 0 else gate.to(tl.float32)
     decay, complement, slope = open_gate(gate, inverse_tau, GATED, SQUARINGS)
-    drive = complement * value if GATED else value
-    return decay * u + drive, decay, complement, slope, pushed(window, value, LAGS - 1)
+    if GATED:  # a long memory takes a step towards the input, which rounding cannot carry past it
+        moved = tl.where(complement < 0.5, u + complement * (value - u), decay * u + complement * value)
+    else:
+        moved = decay * u + value
+    return moved, decay, complement, slope, pushed(window, value, LAGS - 1)
 
 
 @triton.jit(do_not_specialize=["time"])

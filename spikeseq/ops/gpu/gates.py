@@ -40,6 +40,7 @@ def open_gate(gate, inverse_tau, GATED: tl.constexpr, SQUARINGS: tl.constexpr):
     """alpha, 1 - alpha and d(log alpha)/d(gate). Where 1/tau = 2^SQUARINGS the power is repeated squaring.
 
     1 - s^2 = c (2 - c) with c = 1 - s keeps the complement exact. Any other tau (SQUARINGS < 0) takes the logarithm.
+    A decay near 1 is what the complement leaves: rounded apart, the two would not sum to 1.
     """
     if GATED:
         y = tl.exp(-tl.abs(gate))
@@ -52,6 +53,7 @@ def open_gate(gate, inverse_tau, GATED: tl.constexpr, SQUARINGS: tl.constexpr):
             for _ in tl.static_range(SQUARINGS):
                 complement = complement * (2.0 - complement)
                 decay = decay * decay
+            decay = tl.where(complement < 0.5, 1.0 - complement, decay)
         else:
             log_decay = (tl.minimum(gate, 0.0) - log_one_plus(y)) * inverse_tau
             complement = one_minus_exp(log_decay)

@@ -91,6 +91,14 @@ def test_narrow_inputs_go_to_the_kernels_as_they_are(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(x.grad.float(), wide.grad, rtol=2**-7, atol=0)
 
 
+@pytest.mark.parametrize("tau", [0.25, 1.0, 0.7])
+def test_a_long_memory_at_rest_stays_there(tau: float) -> None:
+    gates = torch.tensor([6.0, 12.0, 16.7]).expand(1, 67, 3).contiguous()
+    with spikeseq.backend("triton"):
+        membrane, _ = ops.dsn(torch.ones(1, 67, 3), gates, tau, state=torch.ones(1, 3), output="membrane")
+    assert (membrane - 1).abs().max() < 1e-6
+
+
 def test_double_backward() -> None:
     x, decay = torch.randn(2, 5, 3), torch.rand(3)
     results = []
