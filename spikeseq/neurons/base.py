@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
 from ..ops.checks import choice, compute_dtype, sequence, shape_of
 from ..ops.dispatch import native_wanted
-from ..ops.native.step import StepPlan, plain_rows, prepared_for
+from ..ops.native.step import StepPlan, plain_rows, prepared_step
 from ..ops.opaque import transformed
 from ..ops.spiking import OUTPUTS
 
@@ -109,20 +109,16 @@ class Neuron(nn.Module, ABC):
         """The step by a native kernel, or None where the operations must serve (and say what is wrong, if it is)."""
         if self._forward_hooks or self._forward_pre_hooks or self._modules or hooked_everywhere():
             return None  # a hook wants to see the step; a parametrization makes a parameter out of others
-        batch = x_t.shape[0] if isinstance(x_t, Tensor) and x_t.ndim == 2 else 0
-        if batch == 0 or not plain_rows(x_t, batch, self.width) or not native_wanted():
-            return None
-        tensors = [t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None]
-        prepared = prepared_for(self, tensors, self._step_settings(), self._step_plan)
-        if prepared is None:
+        shape = x_t.shape if isinstance(x_t, Tensor) else ()
+        if len(shape) != 2 or shape[0] == 0 or not plain_rows(x_t, (shape[0], self.width)) or not native_wanted():
             return None
         if state is None:
-            state = self.initial_state(batch)
-        return prepared(x_t, state) if self._plain_state(state, batch) else None
+            state = self.initial_state(shape[0])
+        return prepared_step(self, x_t, state) if self._plain_state(state, shape[0]) else None
 
     def _plain_state(self, state: State, batch: int) -> bool:
         """Whether the kernel can read this state as it lies."""
-        return plain_rows(state, batch, self.width)
+        return plain_rows(state, (batch, self.width))
 
     def _check_input(self, x: Tensor) -> None:
         if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[-1] != self.width:

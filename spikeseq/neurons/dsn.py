@@ -78,13 +78,14 @@ class DSN(Neuron):
             return None
         tensors = {"weight": self.weight.t(), "bias": self.bias, "threshold": torch.full((self.width,), self.threshold)}
         flags = fire_flags(self.surrogate, False, self.output)
-        return StepPlan("dsn", tensors, {"tau": self.tau, "lags": self.kernel_size}, flags, self.kernel_size)
+        return StepPlan("dsn", tensors, {"tau": self.tau, "lags": self.kernel_size}, flags, history=True)
 
     def _plain_state(self, state: State, batch: int) -> bool:
         if not isinstance(state, tuple) or len(state) != 2:
             return False
         membrane, history = state
-        return plain_rows(membrane, batch, self.width) and plain_rows(history, batch, self.kernel_size - 1, self.width)
+        past = (batch, self.kernel_size - 1, self.width)
+        return plain_rows(membrane, (batch, self.width)) and plain_rows(history, past)
 
     def initial_state(self, batch: int) -> State:
         membrane = self._zeros(batch, self.width)

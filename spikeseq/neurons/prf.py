@@ -95,7 +95,7 @@ class PRF(Neuron):
         return StepPlan("prf", tensors, {"reset": RESETS[self.reset]}, flags)
 
     def _plain_state(self, state: State, batch: int) -> bool:
-        return plain_rows(state, batch, self.width, dtype=torch.complex64)
+        return plain_rows(state, (batch, self.width), torch.complex64)
 
     def initial_state(self, batch: int) -> Tensor:
         return self._zeros(batch, self.width, dtype=torch.complex64)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from .. import ops
 from ..ops import Surrogate, checks
+from ..ops.native.buffers import fire_flags
+from ..ops.native.step import StepPlan, plain_rows
 from .base import Neuron, State
 
 
@@ -131,6 +133,17 @@ class SlidingPSN(Neuron):
         membrane, state = ops.sliding(self._widened(x), weight, None, state, starts)
         out = ops.spike(membrane, self.threshold, self.surrogate) if self.output == "spikes" else membrane
         return out.to(x.dtype), state
+
+    def _step_settings(self) -> tuple:
+        return (self.surrogate, self.output)
+
+    def _step_plan(self) -> StepPlan:
+        weight = self.weight.flip(0)[:, None].expand(-1, self.width)
+        tensors = {"weight": weight, "bias": torch.zeros(self.width), "threshold": self.threshold.expand(self.width)}
+        return StepPlan("sliding", tensors, {"lags": self.order}, fire_flags(self.surrogate, False, self.output))
+
+    def _plain_state(self, state: State, batch: int) -> bool:
+        return plain_rows(state, (batch, self.order - 1, self.width))
 
     def initial_state(self, batch: int) -> Tensor:
         return self._zeros(batch, self.order - 1, self.width)

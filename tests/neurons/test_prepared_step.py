@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spikeseq
-from spikeseq import DSN, LIF, PRF
+from spikeseq import DSN, LIF, PRF, SlidingPSN
 from spikeseq.ops.native import step as native_step
 
 MADE = {
@@ -30,6 +30,10 @@ MADE = {
     "dsn one lag": lambda width: DSN(width, kernel_size=1, levels=None),
     "dsn long": lambda width: DSN(width, kernel_size=9),
     "dsn linear": lambda width: DSN(width, decay="linear"),
+    "sliding": lambda width: SlidingPSN(width),
+    "sliding one": lambda width: SlidingPSN(width, order=1),
+    "sliding integer": lambda width: SlidingPSN(width, order=3, levels=3),
+    "sliding membrane": lambda width: SlidingPSN(width, output="membrane"),
 }
 
 if spikeseq.backends()["native"] is not None:
@@ -65,7 +69,7 @@ def test_bit_for_bit_the_operation(name: str, width: int, batch: int, seed: int)
             state, wanted_state = got[1], wanted[1]
 
 
-@pytest.mark.parametrize("name", ["lif trained", "lif per channel", "prf", "prf soft", "dsn"])
+@pytest.mark.parametrize("name", ["lif trained", "lif per channel", "prf", "prf soft", "dsn", "sliding"])
 def test_parameters_changed_behind_its_back(name: str) -> None:
     """`.data` leaves no mark on a tensor's version, and target networks are updated through it."""
     neuron, x_t = MADE[name](9), torch.randn(2, 9)
@@ -105,7 +109,7 @@ def test_it_is_the_prepared_step_that_runs(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("name", ["lif", "prf", "dsn"])
+@pytest.mark.parametrize("name", ["lif", "prf", "dsn", "sliding", "sliding one"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_the_same_errors(name: str, bad: float) -> None:
     neuron, x_t = MADE[name](5), torch.randn(2, 5)
@@ -121,7 +125,19 @@ def test_the_same_errors(name: str, bad: float) -> None:
             neuron.step(torch.randn(3, 5), state)
 
 
-@pytest.mark.parametrize("name", ["lif trained", "prf", "dsn"])
+@pytest.mark.parametrize("name", ["lif", "prf", "dsn", "sliding"])
+@given(st.integers(1, 150), st.data())
+def test_no_value_that_is_not_finite_slips_through(name: str, width: int, data: st.DataObject) -> None:
+    neuron, x_t = MADE[name](width), torch.randn(2, width)
+    with torch.no_grad():
+        _, state = neuron.step(x_t)
+        bad = data.draw(st.sampled_from([x_t, *parts(state)]))
+        bad.view(-1)[data.draw(st.integers(0, bad.numel() - 1))] = data.draw(st.sampled_from([math.nan, math.inf]))
+        with pytest.raises(ValueError, match="finite"):
+            neuron.step(x_t, state)
+
+
+@pytest.mark.parametrize("name", ["lif trained", "prf", "dsn", "sliding"])
 def test_the_module_carries_nothing_of_it(name: str) -> None:
     neuron, x_t = MADE[name](5), torch.randn(2, 5)
     with torch.no_grad():
@@ -155,7 +171,7 @@ def test_threads_do_not_share_it() -> None:
     assert all(torch.equal(g, wanted) for g in got)
 
 
-@pytest.mark.parametrize("name", ["lif", "prf", "dsn"])
+@pytest.mark.parametrize("name", ["lif", "prf", "dsn", "sliding"])
 def test_hooks_see_the_step(name: str) -> None:
     neuron, x_t, seen = MADE[name](9), torch.randn(2, 9), []
     hooks = (

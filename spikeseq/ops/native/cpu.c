@@ -10,15 +10,3 @@ __attribute__((visibility("default"))) int spikeseq_has(const char *variant) {
 #endif
   return variant[0] == 'g'; /* "generic" */
 }
-
-#include <stdint.h>
-#include <string.h>
-
-/* Whether `count` stretches of memory still hold what they held: how a prepared step knows that its neuron's parameters
-   are the ones it was prepared for, whoever wrote to them and however. */
-__attribute__((visibility("default"))) int spikeseq_same(const void **now, const void **then, const int64_t *bytes,
-                                                         int count) {
-  for (int i = 0; i < count; i++)
-    if (memcmp(now[i], then[i], bytes[i])) return 0;
-  return 1;
-}

@@ -3,6 +3,7 @@
    The gate is read, or, where a weight is given, made in the same pass by the causal convolution of sliding.h. */
 #pragma once
 #include "gate.h"
+#include "step.h"
 #include "tile.h"
 
 #define MAX_LAGS 8
@@ -33,7 +34,7 @@ INLINE void gates_at(const dsn_t *c, int64_t row, int64_t t, int64_t n, const in
     return;
   }
   EACH(i) gate[i] = load(c->bias + n + i * VL, lanes);
-  const int past = clear ? lags - 1 : c->reach[row * c->e.time + t];
+  const int past = clear || !c->reach ? lags - 1 : c->reach[row * c->e.time + t];
   OVER_LAGS(lag, past + 1) {
     const float *x = clear ? c->x + (row * c->e.time + t - lag) * width + n
                            : step_input(&c->e, c->x, c->history, lags, row, t - lag) + n;
@@ -222,18 +223,17 @@ EXPORT(dsn_backward)(dsn_t *c) { /* `ahead` comes in as zeros */
   parallel(dsn_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
 
-/* One step, as lif_step; the history after it goes to `grad_history`. */
-EXPORT_INT(dsn_step)(dsn_t *c) {
+/* The history after the step goes to `grad_history`; there is no `reach`. */
+EXPORT_INT(dsn_step)(dsn_t *c, const guard_t *guard) {
+  if (!unchanged(guard)) return CHANGED;
   const int64_t width = c->e.width, past = c->lags - 1;
   unsigned before = flush_denormals();
   for (int64_t row = 0; row < c->e.batch; row++) {
     dsn_forward_row(c, row, 0, width);
-    if (past < 1) continue;
-    float *history = c->grad_history + row * past * width;
-    memcpy(history, c->history + (row * past + 1) * width, (past - 1) * width * sizeof(float));
-    memcpy(history + (past - 1) * width, c->x + row * width, width * sizeof(float));
+    shift_history(c->grad_history + row * past * width, c->history + row * past * width, c->x + row * width, past, width);
   }
-  int finite = all_finite(c->end, c->e.batch * width);
+  int finite = all_finite(c->end, c->e.batch * width); /* an infinite past may close a gate and leave no mark there */
+  finite = finite && (past < 1 || all_finite(c->history, c->e.batch * past * width));
   restore_mode(before);
   return finite;
 }

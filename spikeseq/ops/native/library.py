@@ -20,6 +20,12 @@ class Extent(ctypes.Structure):
     _fields_ = [("batch", c_int64), ("time", c_int64), ("width", c_int64), ("threads", c_int32), ("stream", c_int32)]
 
 
+class Guard(ctypes.Structure):
+    """What a step kernel compares: `count` stretches of memory now, and as they were."""
+
+    _fields_ = [("now", c_void_p), ("then", c_void_p), ("bytes", c_void_p), ("count", c_int64)]
+
+
 class Fire(ctypes.Structure):
     _fields_ = [("kind", c_int32), ("strict", c_int32), ("membrane", c_int32), ("parameter", c_float)]
 
@@ -54,8 +60,8 @@ CALLS: dict[str, type[ctypes.Structure]] = {
         pointers="x decay state states grad_out starts out end grad_x grad_decay grad_state grad_direct grad_crossed",
     ),
     "sliding": _call(
-        ("lags", c_int32), fire=False,
-        pointers="x weight bias state grad_out reach out grad_x grad_state grad_weight grad_bias",
+        ("lags", c_int32), fire=True,
+        pointers="x weight bias state grad_out reach out grad_x grad_state grad_weight grad_bias threshold end",
     ),
 }  # fmt: skip
 KERNELS = {

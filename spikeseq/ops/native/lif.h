@@ -1,6 +1,7 @@
 /* LIF with a soft, hard or no reset; with no reset and membrane output it is the real linear scan.
      u = decay * v + x;  s = fire(u);  v = u - rho * s | u * (1 - s) | u */
 #pragma once
+#include "step.h"
 #include "tile.h"
 
 typedef struct {
@@ -166,8 +167,8 @@ EXPORT(lif_backward)(lif_t *c) {
   parallel(lif_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
 
-/* One step on the calling thread; returns whether the state it leaves is finite. */
-EXPORT_INT(lif_step)(lif_t *c) {
+EXPORT_INT(lif_step)(lif_t *c, const guard_t *guard) {
+  if (!unchanged(guard)) return CHANGED;
   unsigned before = flush_denormals();
   for (int64_t row = 0; row < c->e.batch; row++) lif_forward_row(c, row, 0, c->e.width);
   int finite = all_finite(c->end, c->e.batch * c->e.width);

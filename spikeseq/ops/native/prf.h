@@ -170,9 +170,9 @@ EXPORT(prf_backward)(prf_t *c) {
   parallel(prf_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
 
-/* One step, as lif_step; here state and end are complex pairs, as torch stores them, and `checkpoints` holds two rows
-   of scratch. */
-EXPORT_INT(prf_step)(prf_t *c) {
+/* Here state and end are complex pairs, as torch stores them, and `checkpoints` holds two rows of scratch. */
+EXPORT_INT(prf_step)(prf_t *c, const guard_t *guard) {
+  if (!unchanged(guard)) return CHANGED;
   const int64_t width = c->e.width;
   prf_t one = *c;
   one.end = c->checkpoints;

@@ -1,15 +1,19 @@
 /* Causal depthwise convolution: y_t = bias + sum_j weight_j * x_{t-j}, inside one episode.
    reach[row, t] says how many lags step t may look back: min(k - 1, steps since the episode's start). */
 #pragma once
+#include "step.h"
 #include "tile.h"
 
 typedef struct {
   extent_t e;
+  fire_t f; /* f, threshold, end: of a single step, which fires */
   int32_t lags;
   const float *x, *weight, *bias, *state, *grad_out; /* weight: [lags, width]; state: [batch, lags - 1, width] */
   const int32_t *reach;
   float *out, *grad_x, *grad_state;
   double *grad_weight, *grad_bias; /* [batch, lags, width], [batch, width] */
+  const float *threshold;
+  float *end;
 } sliding_t;
 
 INLINE void sliding_forward_block(const sliding_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,
@@ -88,4 +92,33 @@ EXPORT(sliding_forward)(sliding_t *c) {
 EXPORT(sliding_backward)(sliding_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
   parallel(sliding_backward_row, c, c->e.batch, c->e.width, c->e.threads);
+}
+
+INLINE void sliding_step_block(const sliding_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,
+                               const int lanes) {
+  const int64_t width = c->e.width;
+  (void)tile;
+  vf u[WIDE];
+  EACH(i) u[i] = load(c->bias + n + i * VL, lanes);
+  for (int lag = 0; lag < c->lags; lag++) {
+    const float *x = step_input(&c->e, c->x, c->state, c->lags, row, -lag) + n, *weight = c->weight + lag * width + n;
+    EACH(i) u[i] = u[i] + load(weight + i * VL, lanes) * load(x + i * VL, lanes);
+  }
+  EACH(i) {
+    vf given = c->f.membrane ? u[i] : fire(u[i], load_threshold(c->threshold + n + i * VL, lanes), &c->f);
+    store(c->out + row * width + n + i * VL, given, lanes);
+  }
+}
+
+EXPORT_INT(sliding_step)(sliding_t *c, const guard_t *guard) {
+  if (!unchanged(guard)) return CHANGED;
+  const int64_t width = c->e.width, past = c->lags - 1;
+  unsigned before = flush_denormals();
+  for (int64_t row = 0; row < c->e.batch; row++) {
+    OVER_CHANNELS(WIDE, sliding_step_block, c, row, 0, 0, width);
+    shift_history(c->end + row * past * width, c->state + row * past * width, c->x + row * width, past, width);
+  }
+  int finite = all_finite(c->state, c->e.batch * past * width) && all_finite(c->x, c->e.batch * width);
+  restore_mode(before);
+  return finite;
 }

@@ -18,18 +18,21 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from .library import CALLS, Extent, Fire, load
+from .library import CALLS, Extent, Fire, Guard, load
+
+PLAIN = (Tensor, torch.nn.Parameter)  # a subclass may be anything
+CHANGED, NOT_FINITE, OK = -1, 0, 1  # what a step kernel returns, as in step.h
 
 
 @dataclass(frozen=True)
 class StepPlan:
     """What the kernel needs besides input and state: coefficients as float32 tensors, scalars, flags."""
 
-    kernel: str  # "lif", "prf" or "dsn"
+    kernel: str  # "lif", "prf", "dsn" or "sliding"
     tensors: dict[str, Tensor]
     scalars: dict[str, Any]
     fire: Fire
-    lags: int = 0  # of the convolution: where there is one, the state is (membrane, history)
+    history: bool = False  # whether the state is (membrane, last inputs) instead of one tensor
 
 
 class Prepared:
@@ -40,8 +43,7 @@ class Prepared:
         # the lock stays held: the call is shorter than giving the lock away
         holding = ctypes.PyDLL(library._name)  # pyright: ignore[reportOptionalMemberAccess]
         self.kernel = getattr(holding, f"{plan.kernel}_step_{variant}")
-        self.same = holding.spikeseq_same
-        self.settings, self.lags, self.batch = settings, plan.lags, 1
+        self.settings, self.history, self.batch = settings, plan.history, 1
         self.tensors = {name: t.detach().float().contiguous().clone() for name, t in plan.tensors.items()}
         if plan.kernel == "prf":
             self.tensors["checkpoints"] = torch.empty(2, width)
@@ -50,44 +52,44 @@ class Prepared:
         self.call.f = plan.fire
         for name, value in (*plan.scalars.items(), *((n, t.data_ptr()) for n, t in self.tensors.items())):
             setattr(self.call, name, value)
-        self.reference = ctypes.byref(self.call)
         count = len(parameters)
         self.then = tuple(p.detach().clone() for p in parameters)
+        self.kinds = tuple((p.dtype, p.shape) for p in parameters)
         self.now_pointers = (ctypes.c_void_p * count)()
         self.then_pointers = (ctypes.c_void_p * count)(*(p.data_ptr() for p in self.then))
         self.sizes = (ctypes.c_int64 * count)(*(p.nbytes for p in self.then))
-        self.reach: dict[int, Tensor] = {}
+        pointers = (ctypes.addressof(a) for a in (self.now_pointers, self.then_pointers, self.sizes))
+        self.guard = Guard(*pointers, count)
+        self.references = ctypes.byref(self.call), ctypes.byref(self.guard)
 
-    def still_holds(self, parameters: Sequence[Tensor], settings: tuple) -> bool:
-        if settings != self.settings:
+    def fits(self, parameters: Sequence[Tensor | None], settings: tuple) -> bool:
+        """Whether the kernel can compare these parameters with those of then; it is told where they are."""
+        if settings != self.settings or len(parameters) != len(self.kinds):
             return False
-        for i, (parameter, then) in enumerate(zip(parameters, self.then, strict=True)):
-            alike = parameter.dtype == then.dtype and parameter.shape == then.shape
-            if not (alike and parameter.is_cpu and parameter.is_contiguous()):
+        now, i = self.now_pointers, 0
+        for parameter, (dtype, shape) in zip(parameters, self.kinds):  # noqa: B905 (their lengths were compared)
+            if (
+                parameter is None or parameter.dtype is not dtype or parameter.shape != shape
+                or not parameter.is_cpu or not parameter.is_contiguous()
+            ):  # fmt: skip
                 return False
-            self.now_pointers[i] = parameter.data_ptr()
-        return bool(self.same(self.now_pointers, self.then_pointers, self.sizes, len(parameters)))
+            now[i] = parameter.data_ptr()
+            i += 1  # noqa: SIM113 (faster than enumerate)
+        return True
 
-    def __call__(self, x_t: Tensor, state: Any) -> tuple[Tensor, Any] | None:
-        """Spikes and state, or None where the state left behind is not finite: the operation will say why."""
-        call, lags, batch = self.call, self.lags, x_t.shape[0]
-        membrane, history = state if lags else (state, None)
+    def __call__(self, x_t: Tensor, state: Any) -> tuple[int, tuple[Tensor, Any]]:
+        """What the kernel said, and spikes and state, which mean nothing unless it said OK."""
+        call, batch = self.call, x_t.shape[0]
+        membrane, history = state if self.history else (state, None)
         out, end = torch.empty_like(x_t), torch.empty_like(membrane)
         if batch != self.batch:  # reaching into a struct inside the struct is dear
             self.batch = call.e.batch = batch
         call.x, call.out, call.end, call.state = x_t.data_ptr(), out.data_ptr(), end.data_ptr(), membrane.data_ptr()
-        if lags:
-            call.reach = self._reach(batch).data_ptr()
         if history is None:
-            return (out, end) if self.kernel(self.reference) else None
+            return self.kernel(*self.references), (out, end)
         after = torch.empty_like(history)
         call.history, call.grad_history = history.data_ptr(), after.data_ptr()
-        return (out, (end, after)) if self.kernel(self.reference) else None
-
-    def _reach(self, batch: int) -> Tensor:
-        if batch not in self.reach:
-            self.reach = {batch: torch.full((batch,), self.lags - 1, dtype=torch.int32)}
-        return self.reach[batch]
+        return self.kernel(*self.references), (out, (end, after))
 
 
 @dataclass
@@ -103,24 +105,32 @@ def _present() -> bool:
     return load()[0] is not None
 
 
-def plain_rows(tensor: Any, *shape: int, dtype: torch.dtype = torch.float32) -> bool:
+def plain_rows(tensor: Any, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> bool:
     """Whether a kernel can read this tensor as it lies."""
     return (
-        type(tensor) in (Tensor, torch.nn.Parameter) and tensor.dtype is dtype and tensor.shape == shape
-        and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg() and not tensor.is_conj()
+        type(tensor) in PLAIN and tensor.dtype is dtype and tensor.shape == shape and tensor.is_cpu
+        and tensor.is_contiguous() and not tensor.is_neg() and not (dtype.is_complex and tensor.is_conj())
     )  # fmt: skip
 
 
-def prepared_for(neuron: Any, parameters: Sequence[Tensor], settings: tuple, make: Any) -> Prepared | None:
-    """The prepared step of this neuron on this thread, made anew by `make()` where its parameters have changed."""
-    if not _present():
-        return None
+def prepared_step(neuron: Any, x_t: Tensor, state: Any) -> tuple[Tensor, Any] | None:
+    """Spikes and state by the neuron's prepared step on this thread, made anew where its parameters have changed.
+
+    None: no kernel serves, or it left a state that is not finite; the operation will say why.
+    """
+    parameters = (*neuron._parameters.values(), *neuron._buffers.values())
+    settings = neuron._step_settings()
     prepared = _local.prepared.get(neuron)
-    if prepared is None or not prepared.still_holds(parameters, settings):
-        if not all(plain_rows(p, *p.shape) for p in parameters):
-            return None
-        plan = make()
-        if plan is None:
-            return None
-        prepared = _local.prepared[neuron] = Prepared(plan, parameters, settings, neuron.width)
-    return prepared
+    if prepared is not None and prepared.fits(parameters, settings):
+        said, done = prepared(x_t, state)
+        if said != CHANGED:
+            return done if said == OK else None
+    if not _present() or not all(p is not None and plain_rows(p, p.shape) for p in parameters):
+        return None
+    plan = neuron._step_plan()
+    if plan is None:
+        return None
+    prepared = _local.prepared[neuron] = Prepared(plan, parameters, settings, neuron.width)
+    prepared.fits(parameters, settings)
+    said, done = prepared(x_t, state)
+    return done if said == OK else None

@@ -39,13 +39,6 @@ INLINE const float *step_input(const extent_t *e, const float *x, const float *s
    lie, not in which it will need them: memory is faster so. */
 INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
 
-/* 1 if no value is NaN or infinite: what a single step says of the state it leaves. */
-INLINE int all_finite(const float *p, int64_t count) {
-  float sum = 0.0f;
-  for (int64_t i = 0; i < count; i++) sum += p[i] * 0.0f;
-  return sum == 0.0f;
-}
-
 /* Adds a tile's partial sums to the row's double-precision totals, so that long sequences lose no digits. */
 INLINE void accumulate(double *total, vf part, int lanes) {
   if (!total) return;
