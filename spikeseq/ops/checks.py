@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+SMALLEST = 2.0**-126  # of float32 at its full precision
 FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -51,21 +52,29 @@ def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: t
     return value.to(dtype).expand(width)
 
 
-def firing_threshold(op: str, value: Tensor | float, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """`per_channel`, and no NaN."""
+def firing_threshold(op: str, value: Tensor | float, levels: int | None, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`per_channel`, and `reachable`."""
     threshold = per_channel(op, "threshold", value, x, dtype)
-    reachable(op, value)
+    reachable(op, value, levels)
     return threshold
 
 
-def reachable(op: str, threshold: Tensor | float) -> None:
-    """No NaN, which no membrane would ever reach; infinity is a way to say "never"."""
+def reachable(op: str, threshold: Tensor | float, levels: int | None) -> None:
+    """No NaN, which no membrane would ever reach; infinity is a way to say "never".
+
+    Integer spikes are divided by it, so there it may not be so near 0 that float32 cannot hold its reciprocal.
+    """
+    least = 0.0 if levels is None else SMALLEST
     if isinstance(threshold, (int, float)):
-        nan = math.isnan(threshold)
+        wrong = None if abs(threshold) >= least else threshold
+    elif threshold.device.type == "cpu" and not (serve := threshold.detach().abs() >= least).all():
+        wrong = threshold.detach()[~serve].flatten()[0].item()
     else:
-        nan = threshold.device.type == "cpu" and bool(threshold.isnan().any())
-    if nan:
+        wrong = None
+    if wrong is not None and math.isnan(wrong):
         raise ValueError(f"{op}: expected a finite threshold, got nan")
+    if wrong is not None:
+        raise ValueError(f"{op}: expected a threshold of at least {SMALLEST} for integer spikes, got {wrong}")
 
 
 def countable(op: str, levels: int | None, dtype: torch.dtype) -> None:

@@ -34,7 +34,6 @@ class Request:
     complex_state: bool = False
     levels: int | None = None
     by_channel: bool = True  # the threshold is one number, or one a channel
-    few: bool = False  # so few values that starting a kernel costs more than the work
     by_name: bool = False  # asked for by name, not by "auto"
 
 

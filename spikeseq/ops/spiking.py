@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import checks
-from .dispatch import Request, choose, widened
+from . import checks, native
+from .dispatch import Request, choose, native_wanted, widened
 from .opaque import opaque
 from .surrogate import Surrogate, atan, integer
 
 OUTPUTS = ("spikes", "membrane")
-FEW = 1 << 14  # membranes without gradient, such as one step's: three torch operations beat starting a kernel
 
 
 def _spikes_and_state(x: Tensor, complex_state: bool = False, lags: int | None = None) -> tuple[Tensor, ...]:
@@ -31,15 +30,18 @@ def spike(
 
     `membrane` may have any shape; `threshold` broadcasts against it.
     """
+    if isinstance(threshold, float) and not torch.is_grad_enabled() and native_wanted():
+        spikes = native.spike_few(membrane, threshold, surrogate, strict)
+        if spikes is not None:
+            return spikes
     if not isinstance(membrane, Tensor) or membrane.dtype not in checks.FLOATING or membrane.numel() == 0:
         raise TypeError(f"spike: expected a floating, non-empty membrane, got {checks.shape_of(membrane)}")
     dtype = checks.compute_dtype(membrane)
     checks.countable("spike", surrogate.levels, membrane.dtype)
-    checks.reachable("spike", threshold)
+    checks.reachable("spike", threshold, surrogate.levels)
     threshold = torch.as_tensor(threshold, dtype=dtype, device=membrane.device)
     by_channel = membrane.ndim > 0 and threshold.shape in ((), (1,), membrane.shape[-1:])
-    few = not torch.is_grad_enabled() and membrane.numel() <= FEW
-    run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel, few=few))
+    run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel))
     spikes, witness = run.spike(widened(run, membrane, dtype), threshold, surrogate, strict)
     checks.finite_run("spike", witness, membrane=membrane)
     return spikes.to(membrane.dtype)
@@ -79,7 +81,7 @@ def lif(
         raise ValueError(f"lif: expected reset 'soft' or 'none' with integer spikes, got 'hard' with {surrogate}")
     dtype = checks.compute_dtype(x)
     decay = checks.per_channel("lif", "decay", decay, x, dtype)
-    threshold = checks.firing_threshold("lif", threshold, x, dtype)
+    threshold = checks.firing_threshold("lif", threshold, surrogate.levels, x, dtype)
     amount = threshold if rho is None else checks.per_channel("lif", "rho", rho, x, dtype)
     begin = checks.state_like("lif", state, (x.shape[0], x.shape[2]), x, dtype)
     starts = checks.start_mask("lif", starts, x)
@@ -125,7 +127,7 @@ def prf(
     wide = checks.complex_of(dtype)
     decay = checks.per_channel("prf", "decay", decay, x, wide)
     gain = checks.per_channel("prf", "gain", gain, x, dtype)
-    threshold = checks.firing_threshold("prf", threshold, x, dtype)
+    threshold = checks.firing_threshold("prf", threshold, surrogate.levels, x, dtype)
     amount = threshold if rho is None else checks.per_channel("prf", "rho", rho, x, dtype)
     begin = checks.state_like("prf", state, (x.shape[0], x.shape[2]), x, wide)
     starts = checks.start_mask("prf", starts, x)
@@ -178,7 +180,7 @@ def dsn(
     if not isinstance(gate, Tensor) or gate.shape != x.shape or gate.device != x.device:
         raise ValueError(f"dsn: expected gate like x {checks.shape_of(x)}, got {checks.shape_of(gate)}")
     dtype = checks.compute_dtype(x)
-    threshold = checks.firing_threshold("dsn", threshold, x, dtype)
+    threshold = checks.firing_threshold("dsn", threshold, surrogate.levels, x, dtype)
     begin = checks.state_like("dsn", state, (x.shape[0], x.shape[2]), x, dtype)
     starts = checks.start_mask("dsn", starts, x)
     run = choose(Request("dsn", x.device, dtype, starts=starts is not None, varying=True, levels=surrogate.levels))
@@ -216,7 +218,7 @@ def conv_dsn(
         raise ValueError(f"conv_dsn: expected state as (membrane, history), got {type(state).__name__}")
     dtype = checks.compute_dtype(x)
     offset = checks.per_channel("conv_dsn", "bias", 0.0 if bias is None else bias, x, dtype)
-    threshold = checks.firing_threshold("conv_dsn", threshold, x, dtype)
+    threshold = checks.firing_threshold("conv_dsn", threshold, surrogate.levels, x, dtype)
     membrane, history = state if state is not None else (None, None)
     membrane = checks.state_like("conv_dsn", membrane, (x.shape[0], x.shape[2]), x, dtype)
     past = checks.state_like("conv_dsn", history, (x.shape[0], weight.shape[1] - 1, x.shape[2]), x, dtype)

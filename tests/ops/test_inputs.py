@@ -239,6 +239,26 @@ def test_spike_sees_every_row(backend: str, row: int) -> None:
         ops.spike(membrane)
 
 
+@pytest.mark.parametrize("threshold", [0.0, 1e-39, -1e-39])
+@pytest.mark.parametrize("grad", [True, False])
+def test_integer_spikes_need_a_threshold_to_divide_by(threshold: float, grad: bool) -> None:
+    made = {
+        "spike": lambda v: ops.spike(X, v, ops.integer(4)),
+        "lif": lambda v: ops.lif(X, 0.9, v, surrogate=ops.integer(4)),
+        "prf": lambda v: ops.prf(X, 0.9j, 1.0, v, surrogate=ops.integer(4)),
+        "dsn": lambda v: ops.dsn(X, X, 0.25, v),
+        "conv_dsn": lambda v: ops.conv_dsn(X, torch.zeros(3, 4), threshold=v),
+    }
+    for op, run in made.items():
+        for value in (threshold, torch.tensor([1.0, threshold, 1.0])):
+            with (
+                torch.set_grad_enabled(grad),
+                pytest.raises(ValueError, match=rf"{op}: expected a threshold of at least"),
+            ):
+                run(value)
+    ops.spike(X, threshold)  # binary spikes are not divided
+
+
 def test_options() -> None:
     with pytest.raises(ValueError, match=r"lif: expected reset to be one of .*soft.*hard.*none.*got 'zero'"):
         ops.lif(X, 0.9, reset="zero")

@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import spikeseq
@@ -204,3 +206,38 @@ def test_spikes_without_gradient_are_the_spikes(surrogate: ops.Surrogate, rows: 
         assert torch.equal(short, ops.spike(membrane, 0.7, surrogate))
     with torch.no_grad(), pytest.raises(ValueError, match="expected finite membrane, got nan"):
         ops.spike(torch.full((rows, 256), torch.nan), 0.7, surrogate)
+
+
+@pytest.mark.parametrize("backend", ["torch", "native"])
+@pytest.mark.parametrize("surrogate", [ops.atan(), ops.rect(), ops.integer(3)], ids=str)
+def test_an_infinite_gradient_stays_where_it_came(backend: str, surrogate: Surrogate) -> None:
+    """A loss scaler looks for infinity where it arose, and the neighbours' gradients are none of its business."""
+    need(backend)
+    membrane, above = torch.randn(40, 70), torch.randn(40, 70)
+    above[17, 3] = math.inf
+    found = []
+    for name in (backend, "reference"):
+        leaf = membrane.clone().requires_grad_()
+        with spikeseq.backend(name):
+            found.append(torch.autograd.grad(ops.spike(leaf, 0.7, surrogate), leaf, above)[0])
+    assert torch.allclose(*found, rtol=1e-5, equal_nan=True)
+    assert int((~found[0].isfinite()).sum()) == 1
+
+
+@pytest.mark.parametrize("backend", ["torch", "native"])
+@pytest.mark.parametrize("surrogate", [ops.atan(), ops.sigmoid(), ops.integer(3)], ids=str)
+@given(st.integers(1, 70), st.integers(1, 150))
+def test_spikes_of_rows_of_any_size(backend: str, surrogate: Surrogate, rows: int, width: int) -> None:
+    need(backend)
+    membrane, threshold, above = torch.randn(rows, width), torch.rand(width) + 0.5, torch.randn(rows, width)
+    found = []
+    for name in (backend, "reference"):
+        leaves = [t.clone().requires_grad_() for t in (membrane, threshold)]
+        with spikeseq.backend(name):
+            spikes = ops.spike(*leaves, surrogate)
+            first = torch.autograd.grad(spikes, leaves, above, create_graph=True)
+            second = torch.autograd.grad(first[0].square().sum() + first[1].square().sum(), leaves)
+            found.append([spikes, *first, *second, *torch.autograd.grad(ops.spike(*leaves, surrogate), leaves, above)])
+    assert torch.equal(found[0][0], found[1][0])
+    for got, wanted in zip(*found, strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-4, atol=1e-5 * float(wanted.detach().abs().max()) + 1e-6)

@@ -19,7 +19,8 @@ from .linear import linear_scan as linear_scan
 from .linear import sliding as sliding
 from .membranes import lif as lif
 from .membranes import prf as prf
-from .membranes import spike as spike
+from .spikes import spike as spike
+from .spikes import spike_few as spike_few
 
 
 def missing() -> str | None:
@@ -34,8 +35,6 @@ def refuses(request: Any) -> str | None:
         return f"it runs float32 on a CPU, not {request.dtype} on {request.device}"
     if not request.by_channel:
         return "its thresholds are one number or one a channel"
-    if request.few and not request.by_name:
-        return "for few values plain torch is faster"
     if not request.detach_reset:
         return "the gradient through the reset is an option of 'reference' only"
     if request.varying and request.complex_state:

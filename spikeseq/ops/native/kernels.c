@@ -4,3 +4,4 @@
 #include "prf.h"
 #include "scan.h"
 #include "sliding.h"
+#include "spike.h"

@@ -55,6 +55,7 @@ CALLS: dict[str, type[ctypes.Structure]] = {
         pointers="x gate threshold state checkpoints_in grad_out grad_end starts out end checkpoints grad_x grad_gate "
                  "grad_state grad_threshold weight bias history reach ahead grad_history grad_weight grad_bias",
     ),
+    "spike": _call(fire=True, pointers="x threshold grad_out out end grad_x grad_threshold"),
     "scan": _call(
         fire=False,
         pointers="x decay state states grad_out starts out end grad_x grad_decay grad_state grad_direct grad_crossed",
@@ -71,6 +72,7 @@ KERNELS = {
     "varying_scan": "scan",
     "complex_scan": "scan",
     "sliding": "sliding",
+    "spike": "spike",
 }
 
 
@@ -101,6 +103,14 @@ def kernel(name: str):
     function = getattr(library, f"{name}_{variant}")
     function.restype = None
     return function
+
+
+@cache
+def short_kernel(name: str):
+    """A kernel that returns a number and keeps the interpreter locked: its call is shorter than giving the lock away."""
+    library, variant = load()
+    assert library is not None
+    return getattr(ctypes.PyDLL(library._name), f"{name}_{variant}")
 
 
 def run(name: str, x: Tensor, scalars: dict, fire: Fire | None, /, **tensors: Tensor | None) -> None:

@@ -112,14 +112,3 @@ def prf(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     tensors = (plain(tensor) for tensor in (x, decay, gain, threshold, rho, state))
     return _PRF.apply(*tensors, starts, surrogate, reset, strict, output)  # pyright: ignore
-
-
-def spike(membrane: Tensor, threshold: Tensor, surrogate: Surrogate, strict: bool) -> tuple[Tensor, Tensor]:
-    """A LIF that forgets at once: `u = 0 * v + membrane`. Its end state is finite only if every membrane was."""
-    width = membrane.shape[-1]
-    rows = membrane.reshape(1, -1, width)
-    zeros = rows.new_zeros(width)
-    state = zeros.unsqueeze(0)
-    thresholds = threshold.expand(width)
-    spikes, end = lif(rows, zeros, thresholds, zeros, state, None, surrogate, "none", strict, "spikes", True)
-    return spikes.view(membrane.shape), end

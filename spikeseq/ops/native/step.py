@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from .library import CALLS, Extent, Fire, Guard, load
+from .library import CALLS, Extent, Fire, Guard, load, short_kernel
 
 PLAIN = (Tensor, torch.nn.Parameter)  # a subclass may be anything
 CHANGED, NOT_FINITE, OK = -1, 0, 1  # what a step kernel returns, as in step.h
@@ -39,10 +39,7 @@ class Prepared:
     """A plan bound to a kernel, with copies of the parameters it was made from."""
 
     def __init__(self, plan: StepPlan, parameters: Sequence[Tensor], settings: tuple, width: int) -> None:
-        library, variant = load()
-        # the lock stays held: the call is shorter than giving the lock away
-        holding = ctypes.PyDLL(library._name)  # pyright: ignore[reportOptionalMemberAccess]
-        self.kernel = getattr(holding, f"{plan.kernel}_step_{variant}")
+        self.kernel = short_kernel(f"{plan.kernel}_step")
         self.settings, self.history, self.batch = settings, plan.history, 1
         self.tensors = {name: t.detach().float().contiguous().clone() for name, t in plan.tensors.items()}
         if plan.kernel == "prf":
@@ -101,7 +98,8 @@ _local = _Local()
 
 
 @cache
-def _present() -> bool:
+def present() -> bool:
+    """Whether the kernels are here."""
     return load()[0] is not None
 
 
@@ -125,7 +123,7 @@ def prepared_step(neuron: Any, x_t: Tensor, state: Any) -> tuple[Tensor, Any] | 
         said, done = prepared(x_t, state)
         if said != CHANGED:
             return done if said == OK else None
-    if not _present() or not all(p is not None and plain_rows(p, p.shape) for p in parameters):
+    if not present() or not all(p is not None and plain_rows(p, p.shape) for p in parameters):
         return None
     plan = neuron._step_plan()
     if plan is None:
