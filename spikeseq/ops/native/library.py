@@ -107,7 +107,7 @@ def kernel(name: str):
 
 @cache
 def short_kernel(name: str):
-    """A kernel that returns a number and keeps the interpreter locked: its call is shorter than giving the lock away."""
+    """A kernel that returns a number and keeps the interpreter locked: its call is shorter than giving that away."""
     library, variant = load()
     assert library is not None
     return getattr(ctypes.PyDLL(library._name), f"{name}_{variant}")
