@@ -22,7 +22,7 @@ ABOUT = """\
 Training step: forward, cross-entropy, backward and AdamW of the ListOps configuration's model on random tokens; peak
 memory is beyond libraries, weights and optimiser, in a fresh process. S4D: a diagonal state-space layer of order 64 by
 FFT convolution in each neuron's place, its outputs dense. Shares: forward and backward of a backbone of SD-TCM blocks,
-or one step of a stream; the milliseconds are those of the pass without clocks inside."""
+or one step of a stream through a folded one; the milliseconds are those of the pass without clocks inside."""
 
 
 class Plan(NamedTuple):

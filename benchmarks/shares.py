@@ -76,9 +76,9 @@ def training_pass(neuron: str, shape: Shape, depth: int) -> tuple[Backbone, Call
 
 
 def streaming_pass(neuron: str, shape: Shape, depth: int) -> tuple[Backbone, Callable[[], None]]:
-    """`shape.time` steps without gradients."""
+    """`shape.time` steps without gradients of the folded backbone."""
     torch.manual_seed(0)
-    backbone, x = Backbone(shape.width, depth, neuron=neuron).eval(), torch.randn(shape)
+    backbone, x = Backbone(shape.width, depth, neuron=neuron).fold(), torch.randn(shape)
 
     def run() -> None:
         state = None
