@@ -8,6 +8,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
+import spikeseq
+from spikeseq.ops.native import library
+from spikeseq.ops.native.build import variants
+
 pytest.register_assert_rewrite("tests.laws")
 
 # "ci" draws the same examples on every run. To hunt: pytest --hypothesis-profile=hunt
@@ -31,3 +35,22 @@ def _repeatable() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=list(variants()))
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Each instruction set that was compiled and that this processor runs."""
+    if spikeseq.backends()["native"] is not None:
+        pytest.skip(str(spikeseq.backends()["native"]))
+    caches = (library.load, library.kernel, library.short_kernel)
+    monkeypatch.setenv("SPIKESEQ_ISA", request.param)
+    for cache in caches:
+        cache.cache_clear()
+    found, reason = library.load()
+    if found is not None:
+        yield request.param
+    monkeypatch.undo()
+    for cache in caches:
+        cache.cache_clear()
+    if found is None:
+        pytest.skip(reason)

@@ -69,6 +69,17 @@ def test_bit_for_bit_the_operation(name: str, width: int, batch: int, seed: int)
             state, wanted_state = got[1], wanted[1]
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_on_every_instruction_set(isa: str, name: str) -> None:  # noqa: ARG001
+    neuron, state = MADE[name](83), None
+    with torch.no_grad():
+        for x_t in torch.randn(6, 3, 83):
+            wanted = by_operation(neuron, x_t, state)
+            got = neuron.step(x_t, state)
+            assert same(got, wanted)
+            state = got[1]
+
+
 @pytest.mark.parametrize("name", ["lif trained", "lif per channel", "prf", "prf soft", "dsn", "sliding"])
 def test_parameters_changed_behind_its_back(name: str) -> None:
     """`.data` leaves no mark on a tensor's version, and target networks are updated through it."""
