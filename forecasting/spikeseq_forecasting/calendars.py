@@ -1,6 +1,8 @@
-"""What an index of time stamps tells: the season and the phases of day, week and year."""
+"""What an index of time stamps tells: the season, how far to look back, and the phases of day, week and year."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,8 @@ DAY, WEEK, YEAR = 1.0, 7.0, 365.2425  # in days
 # season in steps for a spacing of up to so many days
 SEASONS = ((1.5, 7), (8.0, 52), (15.0, 26), (32.0, 12), (93.0, 4))
 HARMONICS = {DAY: 2, WEEK: 3, YEAR: 2}
+NON_SEASONAL_LAGS = 24
+LONGEST_LAGS = 400
 
 
 def in_days(times: pd.Index) -> np.ndarray | None:
@@ -45,6 +49,27 @@ def season_of(times: pd.Index) -> int:
     if step < 1.5 and "B" in str(getattr(times, "freqstr", "")):
         return 5
     return next((season for limit, season in SEASONS if step <= limit), 1)
+
+
+def sizes(times: pd.Index, season: int | None = None, lags: int | None = None) -> tuple[int, int]:
+    """Season and lags, in steps, that the series allow; None: by the index, and as many lags as serve the season.
+
+    A season that does not fit into the series becomes 1, with a warning; the lags are at most a third of the series.
+    """
+    for name, value in (("season", season), ("lags", lags)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: expected at least 1 step or None, got {value}")
+    season, steps = season_of(times) if season is None else season, len(times)
+    if season >= steps:
+        warnings.warn(
+            f"SpikingForecaster: a season of {season} steps does not fit into {steps}; the last value is used",
+            stacklevel=2,
+        )
+        season = 1
+    if lags is None:
+        week = (spacing(times) or DAY) < 0.9 * DAY and season * 7 < LONGEST_LAGS
+        lags = 7 * season + 1 if week else 2 * season + 1 if season > 1 else NON_SEASONAL_LAGS
+    return season, max(1, min(lags, steps // 3))
 
 
 def cycles_of(times: pd.Index) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ first of them: `arguments(raw, baseline)` adds the baseline [...] and makes them
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 Arguments = tuple[Tensor, ...]
 QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
-START = 0.7  # the spread that training begins with, in units of the scale, as the other families do
+START = 0.7  # the spread of raw numbers of 0, in units of the scale, as the other families have it
 SMALLEST = 1e-4  # of a spread, in units of the scale
 
 
@@ -29,6 +30,13 @@ class Distribution(ABC):
     @abstractmethod
     def arguments(self, raw: Tensor, baseline: Tensor) -> Arguments:
         """raw [..., parameters] and baseline [...] -> valid arguments in scaled units."""
+
+    def start(self, error: Tensor) -> Tensor:
+        """raw [..., parameters] to begin training with; error [...]: the mean absolute error to expect, scaled.
+
+        The location's is 0; so are all, where a family has no such spread.
+        """
+        return torch.zeros(*error.shape, self.parameters, dtype=error.dtype, device=error.device)
 
     @abstractmethod
     def loss(self, arguments: Arguments, target: Tensor, scale: Tensor) -> Tensor:
@@ -76,6 +84,11 @@ class StudentT(Distribution):
         location, spread, freedom = raw.unbind(-1)
         return baseline + location, F.softplus(spread) + SMALLEST, 2.1 + F.softplus(freedom + 2)
 
+    def start(self, error: Tensor) -> Tensor:
+        raw = super().start(error)
+        raw[..., 1] = _inverse_softplus(error)  # the freedom begun with makes it .99 of the spread
+        return raw
+
     def loss(self, arguments: Arguments, target: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG002
         location, spread, freedom = arguments
         z = (target - location) / spread
@@ -107,13 +120,22 @@ class Quantiles(Distribution):
 
     def arguments(self, raw: Tensor, baseline: Tensor) -> Arguments:
         middle = len(self.levels) // 2
-        gaps = torch.special.ndtri(torch.tensor(self.levels, dtype=raw.dtype, device=raw.device)).diff()
         # the steps begin as those of a normal distribution
-        steps = F.softplus(raw[..., 1:] + torch.log(torch.expm1(START * gaps)))
+        steps = F.softplus(raw[..., 1:] + _inverse_softplus(START * self._gaps(raw)))
         below = -steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
         above = steps[..., middle:].cumsum(-1)
         centre = (baseline + raw[..., 0])[..., None]
         return (torch.cat((centre + below, centre, centre + above), dim=-1),)
+
+    def start(self, error: Tensor) -> Tensor:
+        raw, gaps = super().start(error), self._gaps(error)
+        deviation = error[..., None] * math.sqrt(math.pi / 2)  # of a normal distribution
+        raw[..., 1:] = _inverse_softplus(deviation * gaps) - _inverse_softplus(START * gaps)
+        return raw
+
+    def _gaps(self, like: Tensor) -> Tensor:
+        """Between the levels' quantiles of a standard normal distribution."""
+        return torch.special.ndtri(torch.tensor(self.levels, dtype=like.dtype, device=like.device)).diff()
 
     def loss(self, arguments: Arguments, target: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG002
         error = target[..., None] - arguments[0]
@@ -177,6 +199,10 @@ def make_distribution(name: str | Distribution) -> Distribution:
     if name not in DISTRIBUTIONS:
         raise ValueError(f"distribution: expected one of {', '.join(DISTRIBUTIONS)}, got {name!r}")
     return DISTRIBUTIONS[name]()
+
+
+def _inverse_softplus(value: Tensor) -> Tensor:
+    return torch.log(torch.expm1(value))
 
 
 def masked_mean(loss: Tensor, observed: Tensor) -> Tensor:

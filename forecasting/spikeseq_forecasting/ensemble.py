@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .features import Framing
@@ -17,19 +15,19 @@ from .series_model import SeriesModel
 
 class View(NamedTuple):
     """What a member forecasts: the residual over a season before or over the last value, of logarithms or of the
-    values themselves; with a linear path around its neurons, or by these alone and half as many lags."""
+    values themselves; with all lags or half as many."""
 
     seasonal: bool
     log: bool
-    linear: bool
+    far: bool
 
     def framing(self, whole: Framing) -> Framing:
         """Its own of what the series allow."""
         season = whole.season if self.seasonal else 1
-        return replace(whole, season=season, lags=whole.lags if self.linear else whole.lags // 2 + 1)
+        return replace(whole, season=season, lags=whole.lags if self.far else whole.lags // 2 + 1)
 
 
-VIEWS = (View(False, False, True), View(True, True, True), View(True, False, False))
+VIEWS = (View(seasonal=False, log=False, far=True), View(seasonal=True, log=True, far=False))
 
 
 def views(members: int, logs: bool) -> list[View]:
@@ -41,18 +39,12 @@ def views(members: int, logs: bool) -> list[View]:
 
 
 class Ensemble(nn.Module):
-    """Members with parameters of their own, trained in one run on the sum of their losses; `views` are theirs.
-
-    weights [members]: of the mean of their forecasts, equal until `weigh` sets them.
-    """
-
-    weights: Tensor
+    """Members with parameters of their own, trained in one run on the sum of their losses; `views` are theirs."""
 
     def __init__(self, members: Iterable[SeriesModel], views: Sequence[View]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.views = tuple(views)
-        self.register_buffer("weights", torch.full((len(self.views),), 1 / len(self.views), dtype=torch.float64))
 
     def __iter__(self) -> Iterator[SeriesModel]:
         return iter(self.members)  # pyright: ignore[reportArgumentType, reportReturnType]
@@ -68,13 +60,3 @@ class Ensemble(nn.Module):
     def loss(self, batch: Sequence[dict[str, Any]]) -> Tensor:
         """Sum over members of the loss of each one's batch."""
         return torch.stack([member.loss(part) for member, part in zip(self, batch, strict=True)]).sum()
-
-    def weigh(self, errors: Sequence[float]) -> None:
-        """weight = 1 / error, normed to a sum of 1; an error that is not a number changes nothing."""
-        weights = 1 / torch.tensor(errors, dtype=torch.float64).clamp(min=1e-12)
-        if weights.isfinite().all() and weights.sum() > 0:
-            self.weights.copy_(weights / weights.sum())
-
-    def mean(self, forecasts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The weighted mean of what the members forecast, all of one shape."""
-        return np.tensordot(self.weights.numpy(), np.stack(forecasts), 1)

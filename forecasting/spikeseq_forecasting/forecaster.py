@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from copy import copy, deepcopy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import frames
-from .calendars import DAY, calendar, cycles_of, season_of, spacing
+from .calendars import calendar, cycles_of, sizes
 from .distributions import NegativeBinomial, make_distribution
 from .ensemble import Ensemble, View, views
 from .features import Framing
-from .linear_start import ridge_start
+from .rolling import Looked, look, rolled
 from .series_data import SeriesData, tensor
-from .series_model import Memory, Seen, SeriesModel
-from .training import fit_quietly, resolve_device, seeded
-from .training_data import Batches, Block, Crops, ForecastTask
-
-SHORTEST = 4  # steps to train on
-NON_SEASONAL_LAGS = 24
-LONGEST_LAGS = 400
+from .series_model import Memory, SeriesModel
+from .series_training import train
+from .training import seeded
+from .training_data import Block
 
 
 class SpikingForecaster(BaseForecaster):
@@ -37,21 +32,20 @@ class SpikingForecaster(BaseForecaster):
 
     baseline: the same phase of the last season seen, or the last value, plus the mean rise of all the past (`drift`);
     z: the state of a stack of spiking neurons that read x: lags, change over a season, calendar, exogenous values.
-    Training starts from ridge regressions of U and V, with W at zero.
+    Training starts from ridge regressions of U and V, the spread of what these leave, and W at zero.
 
-    `members` such networks are trained side by side and their forecasts, quantile by quantile, averaged, each weighted
-    by one over its error in training. They differ, in turn, in what they see: the first goes from the last value; the
-    second from the last season and on logarithms (of series above 0; no counts); the third from the last season
-    without V, by its neurons alone, which see half as far back.
+    `members` such networks are trained side by side and their forecasts, quantile by quantile, averaged. They differ,
+    in turn, in what they see: one goes from the last value; the next from the last season, on logarithms (of series
+    above 0; no counts), and sees half as far back.
 
     All of it is causal and streams: `update` moves the state on by the new rows alone, in time that does not depend on
     the length of the history, and gives what fitting the same weights on all rows would. Parameters never change in
     `update`, whatever `update_params` says; to learn from new rows, fit again.
 
     Several series (panel, hierarchy) or columns share the networks; each is scaled by itself. Missing values are taken
-    as those of a season before, by the first member as the last value, and never trained on. Exogenous X has to reach
-    over the forecast horizon in `predict`; missing ones stand for the mean. Series that end earlier than others count
-    as missing up to the common end.
+    as those of a season before, by members that go from the last value as that, and never trained on. Exogenous X has
+    to reach over the forecast horizon in `predict`; missing ones stand for the mean. Series that end earlier than
+    others count as missing up to the common end.
 
     Fallbacks, each with a warning: a season too long for the data becomes 1 (the last value is the baseline); series
     too short to train on are forecast by the baseline, with a spread of its scale. Without a `season` the index tells
@@ -78,14 +72,13 @@ class SpikingForecaster(BaseForecaster):
         Neurons a layer; layers.
     shortcut : bool, default=True
         Whether V is there: a linear path around the neurons.
-    members : int, default=3
-        Networks whose forecasts are averaged. One costs a third of the time; with a `season` of 1 it is the plainest.
-    max_epochs : int, default=60
+    members : int, default=2
+        Networks whose forecasts are averaged. One, which goes from the last value, costs half the time.
+    max_epochs : int, default=20
     finetune_epochs : int, default=5
         Epochs of `fit` after `pretrain`; 0 keeps the weights as they are.
     learning_rate, weight_decay : float, default=2e-3 and 1e-2
-        Members without V learn 2.5 times as fast.
-    batch_size, crop, loss_steps : int, default=64, 512 and 128
+    batch_size, crop, loss_steps : int, default=8, 512 and 128
         Crops a batch; steps a crop; steps of a crop whose forecasts are scored in training.
     validation : float, default=0.0
         Part of each series, at its end, held out for early stopping; its weights with the lowest loss are kept.
@@ -146,12 +139,12 @@ class SpikingForecaster(BaseForecaster):
         width: int = 32,
         depth: int = 1,
         shortcut: bool = True,
-        members: int = 3,
-        max_epochs: int = 60,
+        members: int = 2,
+        max_epochs: int = 20,
         finetune_epochs: int = 5,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
-        batch_size: int = 64,
+        batch_size: int = 8,
         crop: int = 512,
         loss_steps: int = 128,
         validation: float = 0.0,
@@ -196,7 +189,7 @@ class SpikingForecaster(BaseForecaster):
         data = self._data(y, X, self._views)
         cycles = cycles_of(data.times)
         model = self._build(data, cycles, int(_ahead(fh, data.times[-1:]).max()))
-        self._train(model, data, data.read(y, X, data.times, cycles), self.max_epochs, start=True)
+        self._train(model, data.read(y, X, data.times, cycles), self.max_epochs, start=True)
         self.pretrained_model_, self.pretrained_cycles_ = model, cycles
         return self
 
@@ -204,7 +197,7 @@ class SpikingForecaster(BaseForecaster):
         model = deepcopy(self.pretrained_model_)
         data = self._data(y, X, model.views)
         _same_exogenous(model, data)
-        self._train(model, data, data.read(y, X, data.times, self.pretrained_cycles_), self.max_epochs, start=False)
+        self._train(model, data.read(y, X, data.times, self.pretrained_cycles_), self.max_epochs, start=False)
         self.pretrained_model_ = model
         return self
 
@@ -222,7 +215,7 @@ class SpikingForecaster(BaseForecaster):
             cycles = cycles_of(data.times)
             model = self._build(data, cycles, longest)
         blocks = data.read(y, X, data.times, cycles)
-        self._train(model, data, blocks, self.finetune_epochs if pretrained else self.max_epochs, start=not pretrained)
+        self._train(model, blocks, self.finetune_epochs if pretrained else self.max_epochs, start=not pretrained)
         self.model_, self.cycles_, self.data_ = model, cycles, data
         self._read(blocks, None)
         return self
@@ -240,7 +233,7 @@ class SpikingForecaster(BaseForecaster):
             scale.undo(member.network.distribution.mean(arguments) * unit)
             for member, scale, (arguments, unit) in zip(self.model_, self.data_.scales, parts, strict=True)
         ]
-        mean = self.model_.mean(made)[:, steps]
+        mean = np.mean(made, 0)[:, steps]
         return pd.DataFrame(frames.to_frame_values(mean, self.data_.columns), index, self._get_varnames())
 
     def _predict_quantiles(self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]) -> pd.DataFrame:
@@ -249,7 +242,7 @@ class SpikingForecaster(BaseForecaster):
         for member, scale, (arguments, unit) in zip(self.model_, self.data_.scales, parts, strict=True):
             size = (unit * tensor(scale.unit)[:, None]).expand(-1, member.framing.horizon)
             made.append(scale.undo(member.network.distribution.quantiles(arguments, alpha, size) * unit[..., None]))
-        values = frames.to_frame_values(self.model_.mean(made)[:, steps], self.data_.columns)
+        values = frames.to_frame_values(np.mean(made, 0)[:, steps], self.data_.columns)
         columns = pd.MultiIndex.from_product([self._get_varnames(), alpha])
         return pd.DataFrame(values.reshape(len(index), -1), index, columns)
 
@@ -260,36 +253,16 @@ class SpikingForecaster(BaseForecaster):
         """
         if self.data_.instances is not None or self.model_.exogenous:
             raise ValueError("predict_rolling: expected a forecaster fitted on a single series without X")
-        rolled = []
-        with torch.no_grad():
-            for member, scale, (block, seen, x) in zip(
-                self.model_, self.data_.scales, self.look(pd.DataFrame(y)), strict=True
-            ):
-                z, _ = member.network.encode(x, starts=seen.age == 1)
-                out = []
-                for steps in torch.as_tensor(np.asarray(origins) - 1).split(256):
-                    known = member.known(steps.expand(len(z), -1), block.calendar, block.exogenous)
-                    raw = member.network.head(z[:, steps], x[:, steps], known)
-                    arguments, unit = member.arguments(raw, Seen(*(part[:, steps] for part in seen)))
-                    out.append(scale.undo(member.network.distribution.mean(arguments) * unit))
-                rolled.append(np.concatenate(out, 1))
-        return np.moveaxis(self.model_.mean(rolled), 0, 2)
+        return rolled(self.model_, self.data_.scales, self.look(pd.DataFrame(y)), origins)
 
-    def look(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> list[tuple[Block, Seen, Tensor]]:
+    def look(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> list[Looked]:
         """For each member the rows of a history from its beginning, what each step knows, what its network reads there.
 
         The block's calendar goes on for the horizon; its exogenous values are 0, the mean, there.
         """
         times = frames.times_of(y)
         phases = torch.from_numpy(calendar(self._ahead_of(times[-1:]), self.cycles_))
-        found = []
-        for member, block in zip(self.model_, copy(self.data_).read(y, X, times, self.cycles_), strict=True):
-            seen = member.look(block.values)
-            x = member.inputs(seen, block.calendar, block.exogenous)
-            later = torch.cat((block.calendar, phases.expand(len(x), -1, -1)), 1)
-            padded = nn.functional.pad(block.exogenous, (0, 0, 0, self.model_.horizon))
-            found.append((replace(block, calendar=later, exogenous=padded), seen, x))
-        return found
+        return look(self.model_, copy(self.data_).read(y, X, times, self.cycles_), phases)
 
     def _ahead_of(self, cutoff: Any) -> pd.Index:
         """The time stamps of the whole horizon."""
@@ -308,65 +281,25 @@ class SpikingForecaster(BaseForecaster):
         return views(self.members, logs=not self._counts)
 
     def _build(self, data: SeriesData, cycles: tuple[float, ...], horizon: int) -> Ensemble:
-        framing = Framing(horizon, *self._sizes(data.times), self.drift)
+        framing = Framing(horizon, *sizes(data.times, self.season, self.lags), self.drift)
         inputs = calendar(data.times[:1], cycles).shape[1], len(data.x_mean)
         options = {
             "distribution": self.distribution, "neuron": self.neuron, "neuron_options": self.neuron_options,
             "block_options": {"block": self.block}, "width": self.width, "depth": self.depth,
+            "shortcut": self.shortcut,
         }  # fmt: skip
         with seeded(self.random_state):
             return Ensemble(
-                [
-                    SeriesModel(view.framing(framing), *inputs, shortcut=self.shortcut and view.linear, **options)
-                    for view in self._views
-                ],
-                self._views,
+                [SeriesModel(view.framing(framing), *inputs, **options) for view in self._views], self._views
             )
 
-    def _sizes(self, times: pd.Index) -> tuple[int, int]:
-        """Season and lags, in steps, that the data allow."""
-        season, steps = season_of(times) if self.season is None else self.season, len(times)
-        if season < 1:
-            raise ValueError(f"season: expected at least 1 step or None, got {season}")
-        if season >= steps:
-            warnings.warn(
-                f"SpikingForecaster: a season of {season} steps does not fit into {steps}; the last value is used",
-                stacklevel=2,
-            )
-            season = 1
-        week = (spacing(times) or DAY) < 0.9 * DAY and season * 7 < LONGEST_LAGS
-        lags = self.lags or (7 * season + 1 if week else 2 * season + 1 if season > 1 else NON_SEASONAL_LAGS)
-        return season, max(1, min(lags, steps // 3))
-
-    def _train(self, model: Ensemble, data: SeriesData, blocks: list[Block], epochs: int, start: bool) -> None:
-        time = blocks[0].values.shape[1]
-        if time < SHORTEST:
-            warnings.warn(
-                f"SpikingForecaster: expected {SHORTEST} steps to train on, got {time}; the forecast is the baseline",
-                stacklevel=2,
-            )
-            return
-        cut = time - round(self.validation * time)
-        if not 2 < cut <= time:
-            raise ValueError(f"validation: expected a part in [0, 1) that leaves 3 steps, got {self.validation}")
-        sizes = (self.crop, self.batch_size, self.loss_steps)
-        pairs = list(zip(model, blocks, strict=True))
-        train = Batches([Crops(*pair, cut, *sizes) for pair in pairs])
-        held_out = Batches([Crops(*pair, cut, *sizes, held_out=True) for pair in pairs]) if cut < time else None
-        if start:
-            for pair in pairs:
-                ridge_start(*pair, cut)
-        task = ForecastTask(model, self.learning_rate, self.weight_decay, epochs * len(train))
-        options = {"gradient_clip_val": 1.0, **(self.trainer_options or {})}
-        resolve_device(self.device)
-        fit_quietly(
-            task, train, held_out, max_epochs=epochs, patience=self.patience, device=self.device,
-            random_state=self.random_state, verbose=self.verbose, trainer_options=options,
+    def _train(self, model: Ensemble, blocks: list[Block], epochs: int, start: bool) -> None:
+        train(
+            model, blocks, epochs, start=start, validation=self.validation,
+            sizes=(self.crop, self.batch_size, self.loss_steps), lr=self.learning_rate, weight_decay=self.weight_decay,
+            patience=self.patience, device=self.device, random_state=self.random_state, verbose=self.verbose,
+            trainer_options=self.trainer_options,
         )  # fmt: skip
-        if len(pairs) > 1 and epochs > 0:
-            with torch.no_grad(), seeded(0):  # the crops are drawn
-                batches = list(zip(model, next(iter(train)), strict=True))
-                model.weigh([data.error(i, member.point(part), part) for i, (member, part) in enumerate(batches)])
 
     def _read(self, blocks: list[Block], memories: list[Memory] | None) -> None:
         """Move the state on by the rows of `blocks` alone."""

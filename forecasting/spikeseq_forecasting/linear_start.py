@@ -1,4 +1,4 @@
-"""The linear paths in closed form: where training starts from."""
+"""Where training starts from, in closed form: the linear paths and the spread."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from torch import Tensor
 from .series_model import Seen, SeriesModel
 from .training_data import Block
 
-PENALTIES = torch.logspace(-3, 3, 13, dtype=torch.float64)
+PENALTIES = torch.logspace(-2, 3, 11, dtype=torch.float64)
 HELD_OUT = 0.25  # of the steps, the newest ones, on which the penalty is chosen
 LARGEST = 20_000  # rows of the regression
 FEWEST = 8
+LEAST = 0.01  # mean absolute error that the spread begins with, in units of the scale: below, the loss is too steep
 
 
 def ridge_start(model: SeriesModel, block: Block, cut: int) -> None:
-    """Set U and V, the linear paths of the network from what it knows ahead and from its inputs, by ridge regressions:
+    """Set U and V, the linear paths of the network from what it knows ahead and from its inputs, by ridge regressions,
+    and the spread at each step ahead by the mean absolute value of what these leave:
 
         U = argmin sum_t,h |r_{t,h} - U known_{t+h}|^2 + p n |U|^2, then V on what that leaves: |r_t - V x_t|^2 likewise
 
@@ -56,7 +58,11 @@ def ridge_start(model: SeriesModel, block: Block, cut: int) -> None:
         if network.shortcut is not None:
             parts = Seen(*(part[whole] for part in some))
             x = model.inputs(parts, block.calendar[rows, steps], block.exogenous[rows, steps])
-            network.shortcut.weight.copy_(best_ridge(x[:, 0].double(), residual, early, late).T)
+            x = x[:, 0].double()
+            v = best_ridge(x, residual, early, late)
+            network.shortcut.weight.copy_(v.T)
+            residual = residual - x @ v
+        network.output.bias.copy_(network.distribution.start(residual.abs().mean(0).clamp(min=LEAST)).flatten())
 
 
 def best_ridge(x: Tensor, y: Tensor, early: Tensor, late: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,10 +35,10 @@ class Scale:
         """values [rows, time] as the model sees them."""
         return tensor((self._curve(values) - self.offset[:, None]) / self.unit[:, None])
 
-    def undo(self, values: Tensor, rows: NDArray | slice = slice(None)) -> NDArray[np.float64]:
-        """Values of the model [rows, ...] in the units of the series; rows: which ones they are, by default all."""
+    def undo(self, values: Tensor) -> NDArray[np.float64]:
+        """Values of the model [rows, ...] in the units of the series."""
         shape = (-1, *[1] * (values.ndim - 1))
-        offset, unit, log = (part[rows].reshape(shape) for part in (self.offset, self.unit, self.log))
+        offset, unit, log = (part.reshape(shape) for part in (self.offset, self.unit, self.log))
         straight = values.double().numpy() * unit + offset
         with np.errstate(over="ignore"):
             return np.where(log, np.exp(np.where(log, straight, 0.0)), straight)
@@ -69,7 +68,6 @@ class SeriesData:
             row = int(np.argmin(observed.any(1)))
             raise ValueError(f"y: expected at least one observed value in each series, got none in {self.name(row)}")
         self.scales = [Scale(values, log, counts) for log in logs]
-        self.unit = Scale(values, False, counts).unit
         x = np.zeros((0, 1, 1)) if X is None else self._exogenous(X, self.times)
         with np.errstate(invalid="ignore"):
             known = ~np.isnan(x)
@@ -110,13 +108,6 @@ class SeriesData:
             raise ValueError(f"X: expected {len(self.x_mean)} columns as in fit, got {X.shape[1]}")
         x = (self._exogenous(X, times) - self.x_mean[:, None, None]) / self.x_unit[:, None, None]
         return phases, tensor(np.nan_to_num(np.moveaxis(x, 0, 2))).repeat(self.columns, 1, 1)
-
-    def error(self, member: int, forecast: Tensor, batch: dict[str, Any]) -> float:
-        """Mean absolute error of a member's forecasts of the targets of a batch, each in the unit of its series; NaN
-        where it has none."""
-        rows, scale, wanted = batch["rows"].numpy(), self.scales[member], batch["wanted"].numpy()
-        error = np.abs(scale.undo(forecast, rows) - scale.undo(batch["target"], rows)) / self.unit[rows][:, None, None]
-        return float(error[wanted].mean()) if wanted.any() else float("nan")
 
     def _rows(self, y: pd.DataFrame, times: pd.Index) -> NDArray[np.float64]:
         values = frames.to_array(y, times, self.instances).reshape(-1, len(times))

@@ -127,18 +127,10 @@ class SeriesModel(nn.Module):
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """Mean loss over the observed targets of a batch of `Crops`."""
-        arguments, scale = self._crops(batch)
-        unit = scale * batch["unit"][:, None, None]
-        losses = self.network.distribution.loss(arguments, batch["target"] / scale, unit.expand_as(batch["target"]))
-        return masked_mean(losses, batch["wanted"])
-
-    def point(self, batch: dict[str, Any]) -> Tensor:
-        """Point forecasts of the targets of a batch of `Crops`."""
-        arguments, scale = self._crops(batch)
-        return self.network.distribution.mean(arguments) * scale
-
-    def _crops(self, batch: dict[str, Any]) -> tuple[Arguments, Tensor]:
         z, _ = self.network.encode(batch["x"], starts=batch["starts"])
         chosen = batch["chosen"]
         raw = self.network.head(z[:, chosen], batch["x"][:, chosen], batch["known"])
-        return self.arguments(raw, Seen(*batch["seen"]))
+        arguments, scale = self.arguments(raw, Seen(*batch["seen"]))
+        unit = scale * batch["unit"][:, None, None]
+        losses = self.network.distribution.loss(arguments, batch["target"] / scale, unit.expand_as(batch["target"]))
+        return masked_mean(losses, batch["wanted"])

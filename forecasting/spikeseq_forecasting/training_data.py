@@ -1,4 +1,4 @@
-"""Batches of crops of series for training the series models, and the task that Lightning trains."""
+"""Batches of crops of series for training the series models."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from .ensemble import Ensemble
 from .series_model import SeriesModel
-
-ALONE = 2.5
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,6 @@ class Crops:
             "target": target.nan_to_num(0.0),
             "wanted": wanted,
             "unit": block.unit[rows],
-            "rows": rows,
         }
 
     def _warm(self, age: Tensor, rows: Tensor) -> Tensor:
@@ -112,32 +107,3 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], ...]]:
         return zip(*self.crops, strict=True)
-
-
-class ForecastTask(LightningModule):
-    """AdamW, its learning rate on a cosine to zero. What a neuron's time constants are is not decayed.
-
-    Members without a linear path, which start from the baseline, learn ALONE times as fast.
-    """
-
-    def __init__(self, model: Ensemble, lr: float, weight_decay: float, steps: int) -> None:
-        super().__init__()
-        self.model, self.lr, self.weight_decay, self.steps = model, lr, weight_decay, steps
-
-    def training_step(self, batch: Sequence[dict[str, Any]]) -> Tensor:
-        return self.model.loss(batch)
-
-    def validation_step(self, batch: Sequence[dict[str, Any]]) -> None:
-        self.log("val_loss", self.model.loss(batch), batch_size=len(batch[0]["x"]), sync_dist=True)
-
-    def configure_optimizers(self) -> Any:
-        groups = []
-        for member in self.model:
-            lr = self.lr if member.network.shortcut is not None else ALONE * self.lr
-            weights = [p for p in member.parameters() if p.ndim > 1]
-            others = [p for p in member.parameters() if p.ndim <= 1]
-            groups.append({"params": weights, "lr": lr, "weight_decay": self.weight_decay})
-            groups.append({"params": others, "lr": lr, "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW(groups, lr=self.lr)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -76,6 +76,28 @@ def test_a_residual_of_nothing_is_near_the_baseline(name):
     assert torch.allclose(mean, baseline, atol=0.01)
 
 
+@pytest.mark.parametrize(("name", "tolerance"), [("student_t", 0.02), ("quantile", 0.01)])
+def test_the_spread_begun_with_has_the_mean_absolute_error_asked_for(name, tolerance):
+    """Of Student's t by integration; the quantiles are those of a normal distribution that has it."""
+    distribution, error = make_distribution(name), torch.tensor([[0.02, 0.3], [1.0, 4.0]], dtype=torch.float64)
+    arguments = distribution.arguments(distribution.start(error), torch.full_like(error, 5.0))
+    assert torch.allclose(distribution.mean(arguments), torch.tensor(5.0, dtype=torch.float64))
+    if name == "student_t":
+        spread, freedom = (a.ravel().tolist() for a in arguments[1:])
+        made = [float(stats.t(f, scale=s).expect(abs)) for f, s in zip(freedom, spread, strict=True)]
+        assert np.allclose(made, error.numpy().ravel(), rtol=tolerance)
+    else:
+        normal = 5 + stats.norm.ppf(QUANTILES) * np.sqrt(np.pi / 2) * error.numpy()[..., None]
+        assert np.allclose(arguments[0], normal, rtol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["point", "negative_binomial"])
+def test_without_such_a_spread_all_begins_at_nothing(name):
+    start = make_distribution(name).start(torch.rand(3, 2))
+    assert start.shape == (3, 2, make_distribution(name).parameters)
+    assert not start.any()
+
+
 def test_missing_targets_do_not_count():
     loss = torch.tensor([1.0, 2.0, torch.inf])
     assert masked_mean(loss, torch.tensor([True, True, False])) == 1.5

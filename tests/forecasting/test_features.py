@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeseq_forecasting.calendars import DAY, WEEK, YEAR, calendar, cycles_of, season_of
+from spikeseq_forecasting.calendars import DAY, WEEK, YEAR, calendar, cycles_of, season_of, sizes
 from spikeseq_forecasting.features import Framing, fill_forward, fill_season
 from spikeseq_forecasting.series_model import SeriesModel
 
@@ -59,6 +59,21 @@ def test_season_by_frequency(freq, season):
     assert season_of(dates) == season
     if periods is not None:
         assert season_of(periods) == season
+
+
+@pytest.mark.parametrize(
+    ("freq", "steps", "wanted", "found"),
+    [
+        ("h", 2000, (None, None), (24, 169)),
+        ("M", 200, (None, None), (12, 25)),
+        ("Y", 200, (None, None), (1, 24)),
+        ("M", 200, (4, 30), (4, 30)),
+        ("M", 60, (None, None), (12, 20)),
+        ("M", 2, (1, None), (1, 1)),
+    ],
+)
+def test_lags_span_seasons_and_a_third_of_the_series_at_most(freq, steps, wanted, found):
+    assert sizes(pd.period_range("2000", periods=steps, freq=freq), *wanted) == found
 
 
 def test_unknown_frequency_has_no_season():

@@ -1,4 +1,4 @@
-"""What sktime's own checks do not see: streams, seeds, clones, bad input."""
+"""What sktime's own checks do not see: seeds, training, what is learned."""
 
 import doctest
 import random
@@ -12,15 +12,11 @@ import torch
 from lightning.pytorch import Callback
 from sktime.datasets import load_airline
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
-from torch.utils import _pytree as pytree
 
 from spikeseq_forecasting import SpikingForecaster
 from spikeseq_forecasting import forecaster as forecaster_module
-from spikeseq_forecasting.frames import times_of
-from spikeseq_forecasting.series_model import SeriesModel
 
-TINY = {"max_epochs": 2, "width": 8, "device": "cpu", "random_state": 0}
-FH = [1, 2, 3, 4]
+from .examples import fitted, panel, series
 
 
 @parametrize_with_checks(SpikingForecaster)
@@ -33,118 +29,6 @@ def test_doctest():
     assert result.attempted > 0 == result.failed
 
 
-def series(steps=60, season=12, rise=0.3, seed=0, freq="M") -> Any:
-    step = np.arange(steps)
-    noise = np.random.default_rng(seed).normal(size=steps)
-    index = pd.period_range("2000-01", periods=steps, freq=freq)
-    return pd.Series(20 + rise * step + 5 * np.sin(2 * np.pi * step / season) + noise, index, name="y")
-
-
-def panel(names=("a", "b", "c"), steps=50) -> Any:
-    parts = {name: series(steps, seed=i) for i, name in enumerate(names)}
-    return pd.concat(parts, names=["name", "time"]).to_frame("y")
-
-
-def fitted(y: Any = None, fh: Any = FH, X: Any = None, **options: Any) -> Any:
-    return SpikingForecaster(**{**TINY, **options}).fit(series() if y is None else y, X=X, fh=fh)
-
-
-def recomputed(forecaster, y):
-    """The forecast of the same weights that read a longer history from its beginning."""
-    frame = pd.DataFrame(y)
-    forecaster._set_cutoff_from_y(frame)
-    forecaster._read(forecaster.data_.read(frame, None, times_of(frame), forecaster.cycles_), None)
-    return forecaster.predict()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"neuron": "LIF"}, {"neuron": "DSN"}, {"block": "spikformer"}, {"lags": 30}, {"members": 1}, {"members": 4}],
-)
-def test_streamed_equals_recomputed(options):
-    y = series(90)
-    y.iloc[[20, 65, 66]] = np.nan
-    stream = fitted(y[:60], **options)
-    for row in range(60, 75):
-        stream.update(y[row : row + 1], update_params=False)
-    stream.update(y[75:], update_params=True)
-    streamed = stream.predict()
-    assert np.allclose(streamed, recomputed(stream, y), rtol=1e-5)
-    assert streamed.index[0] == y.index[-1] + 1
-
-
-def test_streamed_panel_equals_recomputed_where_series_miss_rows():
-    y = panel(steps=60)
-    early, late = y[y.index.get_level_values(1) < "2004-01"], y[y.index.get_level_values(1) >= "2004-01"]
-    late = late.drop(index=[("b", pd.Period("2004-03", "M"))])
-    stream = fitted(early)
-    stream.update(late, update_params=False)
-    streamed = stream.predict()
-    assert np.allclose(streamed, recomputed(stream, pd.concat([early, late]).sort_index()), rtol=1e-5)
-
-
-@pytest.mark.parametrize("steps", [100, 2000])
-def test_an_update_reads_its_row_alone_and_keeps_no_history(steps, monkeypatch):
-    y = series(steps + 1, freq="h")
-    forecaster = fitted(y[:100])
-    if steps > 100:
-        forecaster.update(y[100:steps], update_params=False)
-    read = []
-    advance = SeriesModel.advance
-
-    def counted(model, values, *rest):
-        read.append(values.shape[1])
-        return advance(model, values, *rest)
-
-    monkeypatch.setattr(SeriesModel, "advance", counted)
-    before = memory_size(forecaster)
-    forecaster.update(y[steps:], update_params=False)
-    assert read == [1] * forecaster.members
-    assert memory_size(forecaster) == before < 2500
-    assert forecaster._y is None
-    assert len(forecaster.data_.times) == 1
-
-
-def memory_size(forecaster):
-    """Numbers held in the storage of all tensors of the memory."""
-    leaves = pytree.tree_leaves(forecaster.memory_)
-    return sum(leaf.untyped_storage().size() // leaf.element_size() for leaf in leaves)
-
-
-def test_rows_seen_before_are_not_read_twice():
-    y = series(70)
-    once, twice = fitted(y[:60]), fitted(y[:60])
-    once.update(y[60:], update_params=False)
-    twice.update(y[55:66], update_params=False)
-    twice.update(y[60:], update_params=False)
-    assert once.predict().equals(twice.predict())
-
-
-def test_update_predict_replays_overlapping_windows():
-    from sktime.split import SlidingWindowSplitter
-
-    y = series(72)
-    forecaster = fitted(y[:60], fh=[1])
-    one: Any = [1]
-    cv = SlidingWindowSplitter(fh=one, window_length=6, step_length=1)
-    moved = forecaster.update_predict(y[60:], cv, update_params=False)
-    assert forecaster.predict().index[0] == y.index[60]  # the forecaster itself did not move
-    step_by_step = fitted(y[:60], fh=[1])
-    step_by_step.update(y[60:66], update_params=False)
-    expected = []
-    for row in range(66, 72):
-        expected.append(step_by_step.predict().iloc[0])
-        step_by_step.update(y[row : row + 1], update_params=False)
-    assert np.allclose(moved.to_numpy().ravel()[: len(expected)], expected, rtol=1e-6)
-
-
-def test_no_stale_state_on_refit():
-    y, other = series(), series(48, seed=5) * 3
-    forecaster = fitted(other)
-    forecaster.update(series(52, seed=5)[48:] * 3, update_params=False)
-    assert forecaster.fit(y, fh=FH).predict().equals(fitted(y).predict())
-
-
 def test_same_seed_same_forecast_and_global_generators_as_before():
     numbers: Any = np.random.get_state()  # noqa: NPY002
     states = torch.get_rng_state(), numbers[1].copy(), random.getstate()
@@ -155,35 +39,6 @@ def test_same_seed_same_forecast_and_global_generators_as_before():
     assert random.getstate() == states[2]
     assert one.equals(two)
     assert not one.equals(other)
-
-
-def test_pretrained_weights_survive_clone_and_fit():
-    forecaster = SpikingForecaster(finetune_epochs=0, **TINY).pretrain(panel(), fh=FH)
-    weights = forecaster.pretrained_model_.state_dict()
-    clone: Any = forecaster.clone()
-    clone.fit(series(40, seed=9), fh=[1, 3])
-    assert all(torch.equal(weights[name], value) for name, value in clone.model_.state_dict().items())
-    assert len(clone.predict()) == 2
-    forecaster.set_params(finetune_epochs=1)
-    forecaster.fit(series(40, seed=9), fh=FH)
-    changed = forecaster.model_.state_dict()
-    assert any(not torch.equal(weights[name], value) for name, value in changed.items())
-    with pytest.raises(ValueError, match="fh: expected at most 4 steps, as pretrained, got 5"):
-        clone.clone().fit(series(40), fh=[5])
-
-
-def test_saved_and_pickled_forecasters_continue(tmp_path):
-    import pickle
-
-    from sktime.base import load
-
-    y = series(66)
-    forecaster = fitted(y[:60])
-    forecaster.save(tmp_path / "f")
-    expected = forecaster.update(y[60:], update_params=False).predict()
-    for again in (load(tmp_path / "f.zip"), pickle.loads(pickle.dumps(fitted(y[:60])))):
-        assert {p.device.type for p in again.model_.parameters()} == {"cpu"}
-        assert again.update(y[60:], update_params=False).predict().equals(expected)
 
 
 def test_nothing_is_written(tmp_path, monkeypatch, capsys):
@@ -227,17 +82,6 @@ def test_exogenous_values_are_used():
     assert np.corrcoef(informed, truth)[0, 1] > 0.99
 
 
-def test_exogenous_values_have_to_be_there():
-    x = series(64, seed=3).to_frame("x")
-    forecaster = fitted(X=x[:60])
-    with pytest.raises(ValueError, match=r"X: expected the 1 columns that fit had, .* got None"):
-        forecaster.predict()
-    with pytest.raises(ValueError, match="X: expected 1 columns as in fit, got 2"):
-        forecaster.predict(X=x[60:].assign(z=1.0))
-    x.iloc[62] = np.nan
-    assert forecaster.predict(X=x[60:]).notna().all()
-
-
 def test_hierarchy_panel_and_columns_keep_their_places():
     """One network for all: each series' forecast is near its own level, whatever the layout."""
     levels = {("x", "a"): 100.0, ("x", "b"): -50.0, ("y", "a"): 3000.0}
@@ -262,15 +106,6 @@ def test_series_of_unequal_length_end_together():
     assert forecast.notna().to_numpy().all()
     begins = {name: part.index[0][1] for name, part in forecast.groupby(level=0)}
     assert begins == dict.fromkeys("abc", y.loc["b"].index[-1] + 1)
-
-
-def test_rolling_forecasts_are_those_of_the_stream():
-    y = series(70)
-    forecaster = fitted(y[:60], max_epochs=20)
-    rolled = forecaster.predict_rolling(y, [60, 65, 70])
-    assert np.allclose(rolled[0, :, 0], forecaster.predict(), rtol=1e-5)
-    assert np.allclose(rolled[1, :, 0], forecaster.update(y[60:65], update_params=False).predict(), rtol=1e-5)
-    assert np.allclose(rolled[2, :, 0], forecaster.update(y[65:], update_params=False).predict(), rtol=1e-5)
 
 
 def test_learns_what_the_baseline_cannot_know():
@@ -321,112 +156,6 @@ def test_intervals_hold_their_share(distribution):
         forecaster.update(y[row : row + 5], update_params=False)
     low, high = np.concatenate(bounds).T
     assert 0.7 < ((low < y[1000:]) & (y[1000:] < high)).mean() < 0.9
-
-
-# Bad input
-
-
-@pytest.mark.parametrize("value", [np.inf, -np.inf])
-def test_infinite_values_are_refused_with_their_place(value):
-    y = series()
-    y.iloc[7] = value
-    with pytest.raises(ValueError, match=f"expected finite values, got {value} at 2000-08"):
-        fitted(y)
-
-
-def test_infinite_values_are_refused_in_update_and_in_exogenous_ones():
-    x, y = series(64, seed=3).to_frame("x"), series(62)
-    x.iloc[9], y.iloc[61] = np.inf, np.inf
-    with pytest.raises(ValueError, match="expected finite values, got inf at 2000-10"):
-        fitted(X=x[:60])
-    with pytest.raises(ValueError, match="expected finite values, got inf at 2005-02"):
-        fitted().update(y[60:], update_params=False)
-
-
-def test_a_series_without_values_is_refused_by_name():
-    y = panel()
-    y.loc["b"] = np.nan
-    with pytest.raises(ValueError, match="got none in column 0 of series 'b'"):
-        fitted(y)
-
-
-def test_constant_series_stay_constant():
-    forecast = fitted(pd.Series(7.0, series().index)).predict()
-    assert np.allclose(forecast, 7, atol=1e-3)
-
-
-def test_short_series_are_forecast_by_the_baseline_with_a_warning():
-    y = pd.Series([1.0, 2.0, 4.0])
-    with pytest.warns(UserWarning, match="expected 4 steps to train on, got 3"):
-        forecaster = fitted(y, drift=False)
-    assert np.allclose(forecaster.predict(), 4)
-    assert forecaster.predict_interval(coverage=0.9).notna().to_numpy().all()
-
-
-def test_a_season_longer_than_the_series_is_the_last_value_with_a_warning():
-    with pytest.warns(UserWarning, match="a season of 12 steps does not fit into 10"):
-        forecaster = fitted(series(10), season=12)
-    assert {member.framing.season for member in forecaster.model_} == {1}
-
-
-@pytest.mark.parametrize("fh", [[0], [-1, 1], [-3]])
-def test_steps_already_seen_are_refused(fh):
-    with pytest.raises(NotImplementedError, match="in-sample"):
-        fitted(fh=fh)
-
-
-def test_steps_with_gaps_are_forecast():
-    assert list(fitted(fh=[2, 7]).predict().index) == [series().index[-1] + 2, series().index[-1] + 7]
-
-
-def test_unknown_frequency_has_no_season_and_still_forecasts():
-    forecaster = fitted(pd.Series(series().to_numpy()))
-    assert {member.framing.season for member in forecaster.model_} == {1}
-    assert list(forecaster.predict().index) == [60, 61, 62, 63]
-
-
-def test_season_comes_from_the_index():
-    assert fitted().model_.members[1].framing.season == 12
-
-
-@pytest.mark.parametrize("wrong", [-1.0, 0.5])
-def test_what_is_no_count_is_refused(wrong):
-    y = pd.Series(np.random.default_rng(0).poisson(4, 60).astype(float))
-    assert (fitted(y, distribution="negative_binomial").predict_quantiles(alpha=[0.1]) >= 0).to_numpy().all()
-    y.iloc[5] = wrong
-    with pytest.raises(ValueError, match=f"of at least 0 for distribution 'negative_binomial', got {wrong}"):
-        fitted(y, distribution="negative_binomial")
-
-
-def test_point_forecasts_say_that_they_have_no_intervals():
-    forecaster = fitted(distribution="point")
-    assert not forecaster.get_tag("capability:pred_int")
-    with pytest.raises(NotImplementedError):
-        forecaster.predict_interval()
-
-
-def test_a_series_unseen_in_fit_is_refused_in_update():
-    forecaster = fitted(panel(("a", "b")))
-    new = panel(("a", "d"), steps=52)
-    with pytest.raises(ValueError, match="expected one of the series of fit, got 'd'"):
-        forecaster.update(new[new.index.get_level_values(1) >= "2004-03"], update_params=False)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"distribution": "normal"}, "distribution: expected one of"),
-        ({"neuron": "XYZ"}, "unknown neuron"),
-        ({"block": "mamba"}, "block: expected one of"),
-        ({"validation": 1.0}, "validation: expected a part"),
-        ({"device": "tpu"}, "device: expected"),
-        ({"members": 0}, "members: expected at least 1, got 0"),
-        ({"season": 0}, "season: expected at least 1 step or None, got 0"),
-    ],
-)
-def test_wrong_settings_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        fitted(**options)
 
 
 def test_airline_beats_seasonal_naive():

@@ -1,6 +1,7 @@
 """The ridge regressions that training starts from, beside scikit-learn's and on series that they can solve."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.linear_model import Ridge
 
@@ -35,6 +36,20 @@ def test_a_linear_recursion_is_solved_before_any_training():
     model = SeriesModel(Framing(5, 1, lags=12, drift=False), width=4, distribution="point")
     ridge_start(model, block(values), 200)
     assert torch.allclose(forecast(model, block(values), 200), values[:, 200:205], atol=0.02)
+
+
+@pytest.mark.parametrize("distribution", ["student_t", "quantile"])
+def test_the_spread_is_that_of_each_step_ahead_before_any_training(distribution):
+    """A random walk moves as far as the root of the steps; nothing but the last value can be known of it."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(4, 1500, generator=generator).cumsum(1)
+    model = SeriesModel(Framing(9, 1, lags=3, drift=False), width=4, distribution=distribution)
+    ridge_start(model, block(values), 1500)
+    memory = model.advance(values, torch.zeros(4, 1500, 0), torch.zeros(4, 1500, 0))
+    arguments, scale = model.forecast(memory, torch.zeros(4, 9, 0), torch.zeros(4, 9, 0))
+    quartiles = model.network.distribution.quantiles(arguments, [0.25, 0.75], scale).detach()
+    width = quartiles.diff(dim=-1)[..., 0]
+    assert torch.allclose(width / width[:, :1], torch.arange(1.0, 10).sqrt(), rtol=0.15)
 
 
 def test_nothing_after_the_cut_is_used():
