@@ -234,10 +234,17 @@ def test_spikes_of_rows_of_any_size(backend: str, surrogate: Surrogate, rows: in
     for name in (backend, "reference"):
         leaves = [t.clone().requires_grad_() for t in (membrane, threshold)]
         with spikeseq.backend(name):
-            spikes = ops.spike(*leaves, surrogate)
+            spikes = ops.spike(leaves[0], leaves[1], surrogate)
             first = torch.autograd.grad(spikes, leaves, above, create_graph=True)
             second = torch.autograd.grad(first[0].square().sum() + first[1].square().sum(), leaves)
-            found.append([spikes, *first, *second, *torch.autograd.grad(ops.spike(*leaves, surrogate), leaves, above)])
+            found.append(
+                [
+                    spikes,
+                    *first,
+                    *second,
+                    *torch.autograd.grad(ops.spike(leaves[0], leaves[1], surrogate), leaves, above),
+                ]
+            )
     assert torch.equal(found[0][0], found[1][0])
     for got, wanted in zip(*found, strict=True):
         assert torch.allclose(got, wanted, rtol=1e-4, atol=1e-5 * float(wanted.detach().abs().max()) + 1e-6)
