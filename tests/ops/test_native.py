@@ -59,6 +59,18 @@ def test_spikes_agree_bit_for_bit(isa: str, shape: tuple[int, ...], grad: bool) 
         assert torch.equal(got[0], wanted[0])
 
 
+@pytest.mark.parametrize("lags", [1, 3, 4, 8, 9, 40])
+@pytest.mark.parametrize("size", [(2, 7, 15), (2, 100, 80)], ids=str)
+@pytest.mark.parametrize("with_starts", ["none", "starts"])
+def test_sliding_agrees_bit_for_bit(isa: str, lags: int, size: tuple[int, int, int], with_starts: str) -> None:  # noqa: ARG001
+    batch, time, width = size
+    x, taps, bias = torch.randn(size), torch.randn(width, lags), torch.randn(width)
+    past, starts = torch.randn(batch, lags - 1, width), make_starts(batch, time, with_starts)
+    got, wanted = both(lambda: ops.sliding(x, taps, bias, past, starts))
+    assert torch.equal(got[0], wanted[0])
+    assert torch.equal(got[1], wanted[1])
+
+
 def test_a_million_decisions_bit_for_bit() -> None:
     need_native()
     x = torch.randn(8, 1024, 128)

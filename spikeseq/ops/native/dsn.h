@@ -7,7 +7,6 @@
 #include "tile.h"
 
 #define MAX_LAGS 8
-#define OVER_LAGS(lag, count) _Pragma("GCC unroll 8") for (int lag = 0; lag < (count); lag++)
 
 typedef struct {
   extent_t e;

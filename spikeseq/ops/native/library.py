@@ -61,7 +61,7 @@ CALLS: dict[str, type[ctypes.Structure]] = {
         pointers="x decay state states grad_out starts out end grad_x grad_decay grad_state grad_direct grad_crossed",
     ),
     "sliding": _call(
-        ("lags", c_int32), fire=True,
+        ("lags", c_int32), ("clear", c_int32), fire=True,
         pointers="x weight bias state grad_out reach out grad_x grad_state grad_weight grad_bias threshold end",
     ),
 }  # fmt: skip

@@ -54,12 +54,13 @@ def _pairs_total(direct: Tensor | None, crossed: Tensor | None) -> Tensor | None
 
 class _Sliding(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, state, reach):
+    def forward(ctx, x, weight, bias, state, reach, clear):
         by_lag = plain(weight.t())
         out = torch.empty_like(x)
-        run("sliding_forward", x, {"lags": by_lag.shape[0]}, None, x=x, weight=by_lag, bias=bias, state=state,
-            reach=reach, out=out)  # fmt: skip
+        run("sliding_forward", x, {"lags": by_lag.shape[0], "clear": clear}, None, x=x, weight=by_lag, bias=bias,
+            state=state, reach=reach, out=out)  # fmt: skip
         ctx.save_for_backward(x, weight, bias, state, reach)
+        ctx.clear = clear
         return out
 
     @staticmethod
@@ -72,17 +73,17 @@ class _Sliding(torch.autograd.Function):
             def define(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor):
                 return scan.sliding(x, weight, bias, state, starts)[:1]
 
-            return *scan.differentiate(define, (x, weight, bias, state), grads), None
+            return *scan.differentiate(define, (x, weight, bias, state), grads), None, None
         by_lag = plain(weight.t())
         lags, (batch, _, width) = by_lag.shape[0], x.shape
         grad_x, grad_state = torch.empty_like(x), torch.zeros_like(state)
         grad_weight = x.new_zeros(batch, lags, width, dtype=torch.float64) if ctx.needs_input_grad[1] else None
         grad_bias = rows_for(x) if ctx.needs_input_grad[2] else None
-        run("sliding_backward", x, {"lags": lags}, None, x=x, weight=by_lag, state=state, reach=reach,
+        run("sliding_backward", x, {"lags": lags, "clear": ctx.clear}, None, x=x, weight=by_lag, state=state, reach=reach,
             grad_out=plain(grads[0]), grad_x=grad_x, grad_state=grad_state, grad_weight=grad_weight,
             grad_bias=grad_bias)  # fmt: skip
         total = None if grad_weight is None else grad_weight.sum(0).float().t()
-        return grad_x, total, total_of(grad_bias), grad_state, None
+        return grad_x, total, total_of(grad_bias), grad_state, None, None
 
 
 def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -96,5 +97,5 @@ def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) 
 
 def sliding(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     reach = reach_of(x, weight.shape[1], starts)
-    y: Tensor = _Sliding.apply(plain(x), plain(weight), plain(bias), plain(state), reach)  # pyright: ignore
+    y: Tensor = _Sliding.apply(plain(x), plain(weight), plain(bias), plain(state), reach, starts is None)  # pyright: ignore
     return y, window_of(x, state, reach, starts)

@@ -27,6 +27,7 @@ INLINE int64_t tiles_of(const extent_t *e) { return (e->time + TILE - 1) / TILE;
     if (n_ < (last)) body(call, row, tile, n_, 1, (int)((last) - n_));                     \
   } while (0)
 
+#define OVER_LAGS(lag, count) _Pragma("GCC unroll 8") for (int lag = 0; lag < (count); lag++)
 #define EACH(i) _Pragma("GCC unroll 4") for (int i = 0; i < vectors; i++)
 
 /* The row of inputs at step t; before step 0 lies the state, oldest first. */
