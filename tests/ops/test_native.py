@@ -12,7 +12,7 @@ from torch import Tensor
 
 import spikeseq
 from spikeseq import ops
-from tests.ops.kernels import both, gradients, make_starts, need_native, unpacked
+from tests.ops.kernels import both, gradients, make_starts, need_native, unpacked, viewed
 
 SIZES = [(1, 1, 1), (2, 7, 15), (3, 33, 17), (2, 64, 65), (1, 100, 130), (2, 257, 63)]
 
@@ -130,6 +130,7 @@ def test_any_number_of_threads_gives_the_same_bits(size: tuple[int, int, int]) -
             *gradients(lambda x, w, s, h: unpacked(ops.conv_dsn(x, w, state=(s, h))), x, taps, state, past),
             *gradients(lambda x, w, h: ops.sliding(x, w, None, h), x, taps, past),
             *gradients(lambda x, v: (ops.spike(x, v), v), x, threshold),
+            *gradients(lambda x, a, s: viewed(ops.linear_scan(x, a, torch.complex(s, s))), x, turning, state),
         ]
 
     with spikeseq.backend("native"):

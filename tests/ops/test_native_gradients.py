@@ -50,6 +50,7 @@ def test_gradients(isa: str, size: tuple[int, int, int], surrogate: ops.Surrogat
         (lambda x, g, v, s: ops.dsn(x, g, 0.6, v, s, starts, **shared), (x, gate, threshold, state)),
         (lambda x, v: (ops.spike(x, v, surrogate), v), (x, threshold)),
         (lambda x, a, s: ops.linear_scan(x, a, s, starts), (x, gate.sigmoid(), state)),
+        (lambda x, a, s: viewed(ops.linear_scan(x, a, s, starts)), (x, turning, z)),
     ]
     for lags in (1, 4, 8, 9):
         taps, past = torch.randn(width, lags) * 0.5, torch.randn(batch, lags - 1, width)
@@ -92,6 +93,7 @@ def test_several_vectors_over_several_tiles(isa: str, with_starts: str) -> None:
             (x, taps, bias, threshold, state, past),
         ),
         (lambda x, a, s: ops.linear_scan(x, a, s, starts), (x, torch.rand(width) * 0.9, state)),
+        (lambda x, a, s: viewed(ops.linear_scan(x, a, s, starts)), (x, turning, z)),
         (lambda x, a, s: viewed(ops.linear_scan(torch.complex(x, -x), a, s, starts)), (x, turning, z)),
     ]
     for i, (call, given) in enumerate(calls):

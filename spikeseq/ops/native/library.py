@@ -71,6 +71,7 @@ KERNELS = {
     "dsn": "dsn",
     "varying_scan": "scan",
     "complex_scan": "scan",
+    "mixed_scan": "scan",
     "sliding": "sliding",
     "spike": "spike",
 }

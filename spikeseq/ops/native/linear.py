@@ -13,13 +13,13 @@ from .membranes import lif
 
 
 class _Scan(torch.autograd.Function):
-    """Time-varying real decay, or constant complex decay."""
+    """Time-varying real decay, or constant complex decay, of real x too."""
 
     @staticmethod
     def forward(ctx, x, decay, state, starts):
-        name = "complex_scan" if x.is_complex() else "varying_scan"
-        out, end = torch.empty_like(x), torch.empty_like(state)
-        run(f"{name}_forward", x, {}, None, x=x, decay=decay, state=state, starts=mask(starts), out=out, end=end)
+        out, end = torch.empty_like(x, dtype=state.dtype), torch.empty_like(state)
+        given = {"x": x, "decay": decay, "state": state, "starts": mask(starts)}
+        run(f"{_scan_name(x, decay)}_forward", out, {}, None, **given, out=out, end=end)
         ctx.save_for_backward(x, decay, state, starts, out)
         return out, end
 
@@ -35,13 +35,19 @@ class _Scan(torch.autograd.Function):
         grad_x, grad_state = torch.empty_like(x), plain(grads[1]).clone()
         shared = {"decay": decay, "state": state, "states": out, "starts": mask(starts),
                   "grad_out": plain(grads[0]), "grad_x": grad_x, "grad_state": grad_state}  # fmt: skip
-        if not x.is_complex():
+        if not decay.is_complex():
             grad_decay = torch.empty_like(decay)
-            run("varying_scan_backward", x, {}, None, **shared, grad_decay=grad_decay)
+            run("varying_scan_backward", out, {}, None, **shared, grad_decay=grad_decay)
             return grad_x, grad_decay, grad_state, None
-        rows = [rows_for(x.real, planes=2) if ctx.needs_input_grad[1] else None for _ in range(2)]
-        run("complex_scan_backward", x, {}, None, **shared, grad_direct=rows[0], grad_crossed=rows[1])
+        rows = [rows_for(out.real, planes=2) if ctx.needs_input_grad[1] else None for _ in range(2)]
+        run(f"{_scan_name(x, decay)}_backward", out, {}, None, **shared, grad_direct=rows[0], grad_crossed=rows[1])
         return grad_x, _pairs_total(*rows), grad_state, None
+
+
+def _scan_name(x: Tensor, decay: Tensor) -> str:
+    if not decay.is_complex():
+        return "varying_scan"
+    return "complex_scan" if x.is_complex() else "mixed_scan"
 
 
 def _pairs_total(direct: Tensor | None, crossed: Tensor | None) -> Tensor | None:
@@ -87,9 +93,7 @@ class _Sliding(torch.autograd.Function):
 
 
 def linear_scan(x: Tensor, decay: Tensor, state: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-    if decay.is_complex():
-        return _Scan.apply(plain(x.to(decay.dtype)), plain(decay), plain(state), starts)  # pyright: ignore
-    if decay.ndim == 3:
+    if decay.is_complex() or decay.ndim == 3:
         return _Scan.apply(plain(x), plain(decay), plain(state), starts)  # pyright: ignore
     ones = torch.ones_like(decay)  # LIF that never resets, read out as its membrane
     return lif(x, decay, ones, ones, state, starts, atan(), "none", False, "membrane", True)

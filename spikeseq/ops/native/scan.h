@@ -1,11 +1,14 @@
 /* Linear scans that hand out their states: time-varying real decay, and constant complex decay on interleaved pairs.
    Their backward passes read the states handed out, so nothing is recomputed.
-     varying:  y_t = decay_t * y_{t-1} + x_t          complex:  y_t = decay * y_{t-1} + x_t */
+     varying:  y_t = decay_t * y_{t-1} + x_t          complex:  y_t = decay * y_{t-1} + x_t
+   mixed: complex with a real x, which is read, and its gradient written, as the half that it is. */
 #pragma once
 #include "tile.h"
 
+enum { VARYING, COMPLEX, MIXED };
+
 typedef struct {
-  extent_t e; /* of the complex scan: width counts floats, two a channel */
+  extent_t e; /* of the complex scans: width counts floats, two a channel */
   const float *x, *decay, *state, *states, *grad_out;
   const uint8_t *starts;
   float *out, *end, *grad_x, *grad_decay, *grad_state;
@@ -38,27 +41,54 @@ INLINE void complex_decay(const float *decay, int lanes, vf *same, vf *other) {
 #endif
 }
 
+/* lanes / 2 real numbers as pairs (re, 0), and the real numbers of such pairs. */
+INLINE vf load_real(const float *p, int lanes) {
+#if VL == 16
+  if (lanes == VL) return (vf)_mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)p));
+#elif VL == 8
+  if (lanes == VL) return (vf)_mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)p));
+#endif
+  vf z = splat(0.0f);
+  for (int i = 0; i < lanes; i += 2) z[i] = p[i / 2];
+  return z;
+}
+
+INLINE void store_real(float *p, vf z, int lanes, int stream) {
+#if VL == 16
+  if (lanes == VL) {
+    __m256i re = _mm512_cvtepi64_epi32((__m512i)z);
+    if (stream) _mm256_stream_si256((__m256i *)p, re);
+    else _mm256_storeu_si256((__m256i *)p, re);
+    return;
+  }
+#endif
+  (void)stream;
+  for (int i = 0; i < lanes; i += 2) p[i / 2] = z[i];
+}
+
 INLINE void scan_forward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
-                               const int is_complex) {
+                               const int kind) {
+  const int is_complex = kind != VARYING, halves = kind == MIXED ? 2 : 1;
   const int64_t width = c->e.width, begin = tile * TILE, at = (row * c->e.time + begin) * width + n;
   const int64_t ahead = (row * c->e.time + begin + TILE) * width + n * TILE;
   const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
-  const float *x = c->x + at, *decay = c->decay + (is_complex ? n : at);
-  const float *next_x = c->x + ahead, *next_decay = is_complex ? 0 : c->decay + ahead;
+  const float *x = c->x + at / halves, *decay = c->decay + (is_complex ? n : at);
+  const float *next_x = c->x + ahead / halves, *next_decay = is_complex ? 0 : c->decay + ahead;
   float *out = c->out + at, *carried = c->end + row * width + n;
   vf y[WIDE], same[WIDE], other[WIDE];
   EACH(i) {
     y[i] = load(carried + i * VL, lanes);
     if (is_complex) complex_decay(decay + i * VL, lanes, &same[i], &other[i]);
   }
-  for (int t = 0; t < steps; t++, x += width, out += width) {
+  for (int t = 0; t < steps; t++, x += width / halves, out += width) {
     if (starts && starts[t]) EACH(i) y[i] = y[i] * 0.0f;
     EACH(i) {
-      fetch(next_x + (t * vectors + i) * VL);
+      fetch(next_x + (t * vectors + i) * VL / halves);
       if (is_complex) {
-        y[i] = (same[i] * y[i] + other[i] * swapped(y[i])) + load(x + i * VL, lanes);
+        vf now = kind == MIXED ? load_real(x + i * VL / 2, lanes) : load(x + i * VL, lanes);
+        y[i] = (same[i] * y[i] + other[i] * swapped(y[i])) + now;
       } else {
         fetch(next_decay + (t * vectors + i) * VL);
         y[i] = load(decay + t * width + i * VL, lanes) * y[i] + load(x + i * VL, lanes);
@@ -70,7 +100,8 @@ INLINE void scan_forward_block(const scan_t *c, int64_t row, int64_t tile, int64
 }
 
 INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,
-                                const int lanes, const int is_complex) {
+                                const int lanes, const int kind) {
+  const int is_complex = kind != VARYING;
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const int stream = c->e.stream && lanes == VL;
@@ -102,7 +133,11 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
         back[i] = load(c->decay + at + i * VL, lanes) * adjoint[i];
       }
     }
-    store_row(c->grad_x + at, adjoint, vectors, lanes, stream);
+    if (kind == MIXED) {
+      EACH(i) store_real(c->grad_x + (at + i * VL) / 2, adjoint[i], lanes, stream);
+    } else {
+      store_row(c->grad_x + at, adjoint, vectors, lanes, stream);
+    }
     if (!is_complex) store_row(c->grad_decay + at, to_decay, vectors, lanes, stream);
     if (fresh) EACH(i) back[i] = back[i] * 0.0f;
   }
@@ -115,14 +150,14 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
   }
 }
 
-#define SCAN(name, is_complex)                                                                                        \
+#define SCAN(name, kind)                                                                                              \
   INLINE void name##_forward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,           \
                                    const int lanes) {                                                                  \
-    scan_forward_block(c, row, tile, n, vectors, lanes, is_complex);                                                   \
+    scan_forward_block(c, row, tile, n, vectors, lanes, kind);                                                         \
   }                                                                                                                    \
   INLINE void name##_backward_block(const scan_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,          \
                                     const int lanes) {                                                                 \
-    scan_backward_block(c, row, tile, n, vectors, lanes, is_complex);                                                  \
+    scan_backward_block(c, row, tile, n, vectors, lanes, kind);                                                        \
   }                                                                                                                    \
   static void name##_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {                         \
     const scan_t *c = call;                                                                                            \
@@ -141,10 +176,11 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
   }                                                                                                                    \
   EXPORT(name##_backward)(scan_t *c) { /* grad_state comes in as the gradient of the end state */                      \
     int64_t bytes = c->e.batch * c->e.time * c->e.width * 4;                                                           \
-    c->e.stream = prepare_output(c->grad_x, bytes, c->e.width);                                                        \
+    c->e.stream = prepare_output(c->grad_x, kind == MIXED ? bytes / 2 : bytes, c->e.width);                            \
     if (c->grad_decay) c->e.stream &= prepare_output(c->grad_decay, bytes, c->e.width);                                \
     parallel(name##_backward_row, c, c->e.batch, c->e.width, c->e.threads);                                            \
   }
 
-SCAN(varying_scan, 0)
-SCAN(complex_scan, 1)
+SCAN(varying_scan, VARYING)
+SCAN(complex_scan, COMPLEX)
+SCAN(mixed_scan, MIXED)
