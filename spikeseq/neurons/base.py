@@ -15,9 +15,14 @@ from ..ops import Surrogate, atan, integer, rect, sigmoid, triangle
 from ..ops.checks import choice, compute_dtype, sequence, shape_of
 from ..ops.dispatch import native_wanted
 from ..ops.native.step import StepPlan, plain_rows, prepared_step
-from ..ops.opaque import transformed
+from ..ops.opaque import unwatched
 from ..ops.spiking import OUTPUTS
 
+# what a subclass may say anew without changing what a step computes
+OWN = {
+    "__module__", "__doc__", "__init__", "__firstlineno__", "__static_attributes__", "__annotations__",
+    "__parameters__", "__abstractmethods__", "_abc_impl", "dynamics_cost", "extra_repr",
+}  # fmt: skip
 State: TypeAlias = Any  # a tensor or a tuple of tensors, each [batch, ...]; never kept inside the module
 _BY_NAME: dict[str, Callable[[], Surrogate]] = {"atan": atan, "rect": rect, "sigmoid": sigmoid, "triangle": triangle}
 
@@ -39,8 +44,10 @@ class Neuron(nn.Module, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "forward" in cls.__dict__ and "_step_plan" not in cls.__dict__:
-            cls._step_plan = Neuron._step_plan  # an inherited plan would step as the other forward does
+        planner = next(base for base in cls.__mro__ if "_step_plan" in base.__dict__)
+        before = cls.__mro__[: cls.__mro__.index(planner)]
+        if any(base.__dict__.keys() & planner.__dict__.keys() - OWN for base in before):
+            cls._step_plan = Neuron._step_plan  # the plan would step as the planner does, not as this class
 
     def __init__(
         self, width: int, *, levels: int | None = None, surrogate: Surrogate | str | None = None, output: str = "spikes"
@@ -88,7 +95,7 @@ class Neuron(nn.Module, ABC):
 
         Without gradients (`torch.no_grad`, `torch.inference_mode`) the native kernels take it in a few microseconds.
         """
-        if not torch.is_grad_enabled() and not transformed():
+        if unwatched():
             done = self._prepared_step(x_t, state)
             if done is not None:
                 return done
@@ -109,6 +116,8 @@ class Neuron(nn.Module, ABC):
         """The step by a native kernel, or None where the operations must serve (and say what is wrong, if it is)."""
         if self._forward_hooks or self._forward_pre_hooks or self._modules or hooked_everywhere():
             return None  # a hook wants to see the step; a parametrization makes a parameter out of others
+        if "forward" in self.__dict__ or self.output not in OUTPUTS:
+            return None
         shape = x_t.shape if isinstance(x_t, Tensor) else ()
         if len(shape) != 2 or shape[0] == 0 or not plain_rows(x_t, (shape[0], self.width)) or not native_wanted():
             return None

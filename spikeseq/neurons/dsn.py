@@ -12,7 +12,7 @@ from ..ops import Surrogate
 from ..ops.checks import choice
 from ..ops.native.buffers import fire_flags
 from ..ops.native.gated import MAX_LAGS
-from ..ops.native.step import StepPlan, plain_rows
+from ..ops.native.step import StepPlan, plain_rows, row
 from .base import Neuron, State
 
 
@@ -74,9 +74,10 @@ class DSN(Neuron):
         return (self.tau, self.threshold, self.surrogate, self.output)
 
     def _step_plan(self) -> StepPlan | None:
-        if self.decay != "conv" or self.kernel_size > MAX_LAGS:
+        numbers = all(isinstance(number, (int, float)) for number in (self.threshold, self.tau))
+        if self.decay != "conv" or self.kernel_size > MAX_LAGS or not numbers or not 0 < self.tau < math.inf:
             return None
-        tensors = {"weight": self.weight.t(), "bias": self.bias, "threshold": torch.full((self.width,), self.threshold)}
+        tensors = {"weight": self.weight.t(), "bias": self.bias, "threshold": row(self.threshold, self.width)}
         flags = fire_flags(self.surrogate, False, self.output)
         return StepPlan("dsn", tensors, {"tau": self.tau, "lags": self.kernel_size}, flags, history=True)
 

@@ -12,7 +12,7 @@ from .. import ops
 from ..ops import Surrogate
 from ..ops.checks import choice
 from ..ops.native.buffers import RESETS, fire_flags
-from ..ops.native.step import StepPlan
+from ..ops.native.step import StepPlan, row
 from .base import Neuron, State
 
 
@@ -98,13 +98,14 @@ class LIF(Neuron):
                 self.output)  # fmt: skip
 
     def _step_plan(self) -> StepPlan | None:
-        if self.input_gain != 1.0:
-            return None
         rho = self.threshold if self.rho is None else self.rho
+        numbers = all(isinstance(number, (int, float)) for number in (self.threshold, rho))
+        if self.input_gain != 1.0 or self.reset not in RESETS or not numbers:
+            return None
         # the double, where there is one: `forward` takes it too, and a module that was in bfloat16 has lost digits
-        decay = self.decay if self.fixed_decay is None else torch.tensor(self.fixed_decay, dtype=torch.float32)
-        tensors = {"decay": decay.expand(self.width), "threshold": torch.full((self.width,), self.threshold),
-                   "rho": torch.full((self.width,), rho)}  # fmt: skip
+        decay = self.decay if self.fixed_decay is None else row(self.fixed_decay, self.width)
+        tensors = {"decay": decay.expand(self.width), "threshold": row(self.threshold, self.width),
+                   "rho": row(rho, self.width)}  # fmt: skip
         flags = fire_flags(self.surrogate, self.strict, self.output)
         return StepPlan("lif", tensors, {"reset": RESETS[self.reset]}, flags)
 

@@ -11,7 +11,7 @@ from .. import ops
 from ..ops import Surrogate
 from ..ops.checks import choice
 from ..ops.native.buffers import RESETS, fire_flags
-from ..ops.native.step import StepPlan, plain_rows
+from ..ops.native.step import StepPlan, plain_rows, row
 from .base import Neuron, State
 
 
@@ -86,9 +86,11 @@ class PRF(Neuron):
     def _step_settings(self) -> tuple:
         return (self.tau, self.threshold, self.reset, self.discretization, self.surrogate, self.output)
 
-    def _step_plan(self) -> StepPlan:
+    def _step_plan(self) -> StepPlan | None:
+        if self.reset not in ("none", "soft") or not isinstance(self.threshold, (int, float)):
+            return None
         decay, gain = self.coefficients()
-        threshold = torch.full((self.width,), self.threshold)
+        threshold = row(self.threshold, self.width)
         tensors = {"decay_re": decay.real, "decay_im": decay.imag, "gain": gain, "threshold": threshold,
                    "rho": threshold}  # fmt: skip
         flags = fire_flags(self.surrogate, False, self.output)

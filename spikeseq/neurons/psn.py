@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .. import ops
 from ..ops import Surrogate, checks
 from ..ops.native.buffers import fire_flags
-from ..ops.native.step import StepPlan, plain_rows
+from ..ops.native.step import StepPlan, plain_rows, row
 from .base import Neuron, State
 
 
@@ -139,7 +139,7 @@ class SlidingPSN(Neuron):
 
     def _step_plan(self) -> StepPlan:
         weight = self.weight.flip(0)[:, None].expand(-1, self.width)
-        tensors = {"weight": weight, "bias": torch.zeros(self.width), "threshold": self.threshold.expand(self.width)}
+        tensors = {"weight": weight, "bias": row(0.0, self.width), "threshold": self.threshold.expand(self.width)}
         return StepPlan("sliding", tensors, {"lags": self.order}, fire_flags(self.surrogate, False, self.output))
 
     def _plain_state(self, state: State, batch: int) -> bool:

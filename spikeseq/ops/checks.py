@@ -39,9 +39,7 @@ def complex_of(dtype: torch.dtype) -> torch.dtype:
 def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: torch.dtype) -> Tensor:
     """A scalar or [width] parameter as [width], in the dtype of the state, on the device of `x`."""
     if not isinstance(value, Tensor):
-        value = torch.as_tensor(
-            value, dtype=dtype if isinstance(value, (int, float, complex)) else None, device=x.device
-        )
+        value = number(op, name, value, dtype, x.device)
     width = x.shape[-1]
     if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, width)):
         raise ValueError(f"{op}: expected {name} as a scalar or [width] = [{width}], got {shape_of(value)}")
@@ -52,29 +50,47 @@ def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: t
     return value.to(dtype).expand(width)
 
 
+def number(op: str, name: str, value: object, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A parameter that is no tensor as one: Python's numbers in `dtype`, others, such as numpy's, as they are."""
+    try:
+        return torch.as_tensor(value, dtype=dtype if isinstance(value, (int, float, complex)) else None, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{op}: expected {name} as a number or a tensor, got {shape_of(value)}") from error
+
+
 def firing_threshold(op: str, value: Tensor | float, levels: int | None, x: Tensor, dtype: torch.dtype) -> Tensor:
     """`per_channel`, and `reachable`."""
     threshold = per_channel(op, "threshold", value, x, dtype)
-    reachable(op, value, levels)
+    reachable(op, value if isinstance(value, (int, float)) else threshold, levels)
     return threshold
 
 
 def reachable(op: str, threshold: Tensor | float, levels: int | None) -> None:
-    """No NaN, which no membrane would ever reach; infinity is a way to say "never".
-
-    Integer spikes are divided by it, so there it may not be so near 0 that float32 cannot hold its reciprocal.
+    """No NaN, which no membrane would ever reach; infinity is a way to say "never". Integer spikes are divided by it,
+    so there it may not be so small or so large that float32 loses its reciprocal.
     """
-    least = 0.0 if levels is None else SMALLEST
-    if isinstance(threshold, (int, float)):
-        wrong = None if abs(threshold) >= least else threshold
-    elif threshold.device.type == "cpu" and not (serve := threshold.detach().abs() >= least).all():
-        wrong = threshold.detach()[~serve].flatten()[0].item()
-    else:
-        wrong = None
+    wrong = unreachable(threshold, levels)
     if wrong is not None and math.isnan(wrong):
         raise ValueError(f"{op}: expected a finite threshold, got nan")
     if wrong is not None:
-        raise ValueError(f"{op}: expected a threshold of at least {SMALLEST} for integer spikes, got {wrong}")
+        raise ValueError(
+            f"{op}: expected a threshold of at least {SMALLEST:.4g} and at most {1 / SMALLEST:.4g}, or infinity, for "
+            f"integer spikes, got {wrong}"
+        )
+
+
+def unreachable(threshold: Tensor | float, levels: int | None) -> float | None:
+    """The first number that cannot be a threshold, or None. Those on a GPU are not looked at."""
+    if isinstance(threshold, (int, float)):
+        size = abs(threshold)
+        usable = size == size if levels is None else SMALLEST <= size <= 1 / SMALLEST or size == math.inf
+        return None if usable else threshold
+    if threshold.device.type != "cpu":
+        return None
+    values = threshold.detach().to(torch.float64)
+    size = values.abs()
+    usable = ~size.isnan() if levels is None else (size >= SMALLEST) & ((size <= 1 / SMALLEST) | size.isinf())
+    return None if bool(usable.all()) else values[~usable].flatten()[0].item()
 
 
 def countable(op: str, levels: int | None, dtype: torch.dtype) -> None:

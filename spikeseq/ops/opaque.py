@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
 from .surrogate import Surrogate
@@ -74,6 +75,11 @@ def _gather(kinds: dict[str, str], flat: Iterator[Any]) -> dict[str, Any]:
 def transformed() -> bool:
     """Whether a compiler or a torch.func transform is at work, so that tensors have no memory to look at."""
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def unwatched() -> bool:
+    """Whether nothing but the values is wanted: no derivative in either direction, no compiler, no transform."""
+    return not torch.is_grad_enabled() and not transformed() and forward_ad._current_level < 0
 
 
 @contextmanager

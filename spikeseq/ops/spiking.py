@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from . import checks, native
 from .dispatch import Request, choose, native_wanted, widened
-from .opaque import opaque
+from .opaque import opaque, unwatched
 from .surrogate import Surrogate, atan, integer
 
 OUTPUTS = ("spikes", "membrane")
@@ -30,7 +29,7 @@ def spike(
 
     `membrane` may have any shape; `threshold` broadcasts against it.
     """
-    if isinstance(threshold, float) and not torch.is_grad_enabled() and native_wanted():
+    if isinstance(membrane, Tensor) and isinstance(threshold, float) and unwatched() and native_wanted():
         spikes = native.spike_few(membrane, threshold, surrogate, strict)
         if spikes is not None:
             return spikes
@@ -38,8 +37,10 @@ def spike(
         raise TypeError(f"spike: expected a floating, non-empty membrane, got {checks.shape_of(membrane)}")
     dtype = checks.compute_dtype(membrane)
     checks.countable("spike", surrogate.levels, membrane.dtype)
+    if not isinstance(threshold, Tensor):
+        threshold = checks.number("spike", "threshold", threshold, dtype, membrane.device)
     checks.reachable("spike", threshold, surrogate.levels)
-    threshold = torch.as_tensor(threshold, dtype=dtype, device=membrane.device)
+    threshold = threshold.to(device=membrane.device, dtype=dtype)
     by_channel = membrane.ndim > 0 and threshold.shape in ((), (1,), membrane.shape[-1:])
     run = choose(Request("spike", membrane.device, dtype, by_channel=by_channel))
     spikes, witness = run.spike(widened(run, membrane, dtype), threshold, surrogate, strict)

@@ -239,3 +239,96 @@ def test_after_moves_of_dtype_and_device(name: str) -> None:
         if list(neuron.parameters()) or neuron.decay_values.ndim:  # one number does without its buffer
             with pytest.raises((RuntimeError, ValueError, NotImplementedError)):
                 neuron.step(x_t)
+
+
+WRONG = {
+    "lif decay": (lambda: LIF(5, train_decay=True), "decay_logit", math.nan),
+    "prf rate": (lambda: PRF(5), "log_dt", math.inf),
+    "dsn weight": (lambda: DSN(5), "weight", math.inf),
+    "dsn bias": (lambda: DSN(5), "bias", math.inf),
+    "sliding weight": (lambda: SlidingPSN(5), "weight", math.nan),
+    "sliding weight that overflows": (lambda: SlidingPSN(5), "weight", 3e38),
+    "sliding threshold": (lambda: SlidingPSN(5), "threshold", math.nan),
+    "sliding integers": (lambda: SlidingPSN(5, levels=4), "threshold", 0.0),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_parameters_that_the_operation_refuses(name: str) -> None:
+    make, parameter, value = WRONG[name]
+    neuron, x_t = make(), torch.rand(2, 5) * 10
+    with torch.no_grad():
+        neuron.step(x_t)
+        getattr(neuron, parameter).data.fill_(value)
+        with pytest.raises(ValueError, match=r"finite|overflowed|threshold"):
+            neuron.step(x_t)
+
+
+CHANGED = {
+    "threshold": (LIF, math.nan), "integer threshold": (lambda n: LIF(n, levels=3), 1e-39), "reset": (LIF, "foo"),
+    "output": (LIF, "foo"), "prf threshold": (PRF, math.nan), "dsn tau": (DSN, -1.0), "dsn threshold": (DSN, 1e-39),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_settings_that_the_operation_refuses(name: str) -> None:
+    make, value = CHANGED[name]
+    neuron, x_t = make(5), torch.rand(2, 5)
+    with torch.no_grad():
+        neuron.step(x_t)
+        setattr(neuron, name.rpartition(" ")[2], value)
+        with pytest.raises(ValueError, match="expected"):
+            neuron.step(x_t)
+
+
+@pytest.mark.parametrize("name", ["lif", "prf", "dsn", "sliding"])
+def test_under_other_defaults_of_torch(name: str) -> None:
+    neuron, x_t = MADE[name](300), torch.rand(2, 300)
+    with torch.no_grad():
+        wanted = by_operation(neuron, x_t, None)
+        twin = copy.deepcopy(neuron)
+        with torch.device("meta"):
+            assert same(neuron.step(x_t, wanted[1]), by_operation(neuron, x_t, wanted[1]))
+        try:
+            torch.set_default_dtype(torch.bfloat16)
+            got = twin.step(x_t)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert same(got, wanted)
+
+
+def test_another_forward_from_elsewhere() -> None:
+    class Loud:
+        def forward(self, x, state=None, starts=None):
+            spikes, state = super().forward(x, state, starts)  # pyright: ignore[reportAttributeAccessIssue]
+            return spikes + 1, state
+
+    class Mixed(Loud, LIF):  # pyright: ignore[reportIncompatibleMethodOverride]
+        pass
+
+    class Other(PRF):
+        def coefficients(self):
+            return tuple(0 * part for part in super().coefficients())
+
+    class Plain(LIF):
+        """Without a way of its own: it keeps the kernel."""
+
+        def extra_repr(self) -> str:
+            return "plain"
+
+    own, x_t = LIF(5), torch.full((1, 5), 100.0)
+    own.forward = lambda x, state=None, *_: (x + 1, state)  # pyright: ignore
+    with torch.no_grad():
+        assert Mixed(5).step(x_t)[0].eq(2).all()
+        assert Other(5).step(x_t)[0].eq(0).all()
+        assert own.step(x_t)[0].eq(101).all()
+    assert Plain._step_plan is LIF._step_plan
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch itself, in forward mode
+def test_a_tangent_is_not_lost() -> None:
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(torch.rand(2, 5), torch.ones(2, 5))
+        for call in (lambda: LIF(5).step(dual), lambda: spikeseq.ops.spike(dual, 1.0)):
+            with pytest.raises(NotImplementedError):
+                call()

@@ -42,6 +42,27 @@ def test_the_report_says_why_native_is_missing(monkeypatch: pytest.MonkeyPatch) 
         ops.lif(X, 0.9)
 
 
+def test_a_library_of_other_sources_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its arguments may be laid out in another way."""
+    need_native()
+    monkeypatch.setattr(library, "fingerprint", lambda _: "of a later day")
+    library.load.cache_clear()
+    try:
+        assert "other sources" in str(spikeseq.backends()["native"])
+    finally:
+        monkeypatch.undo()
+        library.load.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer:UserWarning")
+def test_tensors_without_memory_are_refused() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    need_native()
+    with FakeTensorMode(), spikeseq.backend("native"), pytest.raises(RuntimeError, match="FakeTensor that has none"):
+        ops.lif(torch.zeros(2, 3, 8), 0.9)
+
+
 def serving(name: str) -> tuple[Tensor, Tensor]:
     with spikeseq.backend(name):
         return ops.lif(X, 0.9)

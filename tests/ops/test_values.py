@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -167,3 +169,35 @@ def test_a_float16_output_that_overflows_says_so() -> None:
     """The state is float32 and fine, but the output of 300,000 would be infinity in float16."""
     with pytest.raises(ValueError, match="float16"):
         ops.lif(torch.full((1, 50, 1), 3e4, dtype=torch.float16), 0.9, reset="none", output="membrane")
+
+
+@pytest.mark.parametrize("value", [0.0, 1e38])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_integer_thresholds_of_any_dtype(value: float, dtype: torch.dtype) -> None:
+    threshold = torch.tensor(value, dtype=dtype)
+    if threshold.isinf():  # float16 holds no such number: never
+        return
+    for call in (
+        lambda: ops.spike(X, threshold, ops.integer(4)),
+        lambda: ops.lif(X, 0.9, threshold, surrogate=ops.integer(4)),
+    ):
+        with pytest.raises(ValueError, match="expected a threshold of at least"):
+            call()
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_thresholds_of_other_kinds(grad: bool) -> None:
+    membrane = torch.tensor([[-129.0, -128.0, 0.25, 0.5, 1.0]])
+    with torch.set_grad_enabled(grad):
+        half: Any
+        for half in (0.5, np.float32(0.5), np.float64(0.5), np.full(5, 0.5), [0.5] * 5, torch.tensor(0.5).double()):
+            assert ops.spike(membrane, half).tolist() == [[0, 0, 0, 1, 1]]
+            assert ops.lif(membrane[None], 0.0, half)[0].tolist() == [[[0, 0, 0, 1, 1]]]
+        assert ops.spike(membrane, torch.tensor(-128, dtype=torch.int8)).tolist() == [[0, 1, 1, 1, 1]]
+        assert ops.spike(membrane, torch.tensor(True)).tolist() == [[0, 0, 0, 0, 1]]
+        for wrong in (None, "one", [[0.5], None]):
+            with pytest.raises(TypeError, match="expected threshold as a number or a tensor"):
+                ops.spike(membrane, wrong)  # pyright: ignore[reportArgumentType]
+        for wrong in (None, [1.0], 2.0):
+            with pytest.raises(TypeError, match="spike: expected a floating, non-empty membrane"):
+                ops.spike(wrong, 1.0)  # pyright: ignore[reportArgumentType]

@@ -18,7 +18,7 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def fire_flags(surrogate: Surrogate, strict: bool, output: str) -> Fire:
-    return Fire(KINDS.index(surrogate.kind), strict, output == "membrane", surrogate.parameter)
+    return Fire(KINDS.index(surrogate.kind), bool(strict), output == "membrane", surrogate.parameter)
 
 
 def checkpoints_for(x: Tensor, planes: int = 1) -> Tensor:

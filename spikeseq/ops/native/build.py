@@ -7,6 +7,7 @@ torch headers, so one library serves every torch.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -40,6 +41,14 @@ def variants() -> dict[str, list[str]]:
     return X86 if platform.machine().lower() in ("x86_64", "amd64") else {"generic": []}
 
 
+def fingerprint(directory: Path) -> str:
+    """Of the C sources there: a library serves the Python beside it only if both come from the same ones."""
+    found = hashlib.sha256()
+    for path in sorted([*directory.glob("*.c"), *directory.glob("*.h")]):
+        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
+
+
 def build(directory: Path) -> Path:
     """Compile the sources in `directory` to `directory / LIBRARY`. Raises CompilerMissing."""
     command = shlex.split(os.environ.get("CC", "cc"))
@@ -47,7 +56,7 @@ def build(directory: Path) -> Path:
         raise CompilerMissing(f"no C compiler: {command[0]!r} is not on the PATH (set CC to name another)")
 
     with tempfile.TemporaryDirectory() as scratch:
-        jobs = [(directory / "cpu.c", Path(scratch, "cpu.o"), [])]
+        jobs = [(directory / "cpu.c", Path(scratch, "cpu.o"), [f'-DSOURCES="{fingerprint(directory)}"'])]
         for name, flags in variants().items():
             for source in SOURCES:
                 target = Path(scratch, f"{source}_{name}.o")

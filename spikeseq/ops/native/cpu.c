@@ -1,3 +1,6 @@
+/* The fingerprint of the sources, by which a library is told from one that was built before they changed. */
+__attribute__((visibility("default"))) const char *spikeseq_sources(void) { return SOURCES; }
+
 /* Which of the built instruction sets this processor runs. */
 __attribute__((visibility("default"))) int spikeseq_has(const char *variant) {
 #if defined(__x86_64__)

@@ -6,11 +6,12 @@ import ctypes
 import os
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .build import LIBRARY, variants
+from .build import LIBRARY, fingerprint, variants
 
 _HERE = os.path.dirname(__file__)
 SERIAL_BELOW = 1 << 17  # elements a thread: starting a thread for less costs more than it saves
@@ -77,6 +78,16 @@ KERNELS = {
 }
 
 
+def made_from(library: ctypes.CDLL) -> str:
+    """The fingerprint of the sources that a library was built from; empty for one that does not say."""
+    try:
+        sources = library.spikeseq_sources
+    except AttributeError:
+        return ""
+    sources.restype = ctypes.c_char_p
+    return sources().decode()
+
+
 @cache
 def load() -> tuple[ctypes.CDLL | None, str]:
     """The library and its instruction set, or None and the reason why it is not here."""
@@ -85,9 +96,11 @@ def load() -> tuple[ctypes.CDLL | None, str]:
         return None, f"{LIBRARY} was not built (no C compiler at installation?); run python {_HERE}/build.py"
     try:
         library = ctypes.CDLL(path)
-        has = library.spikeseq_has
-    except (OSError, AttributeError) as error:
+    except OSError as error:
         return None, f"{LIBRARY} does not load: {error}"
+    if made_from(library) != fingerprint(Path(_HERE)):
+        return None, f"{LIBRARY} was built from other sources than those beside it; run python {_HERE}/build.py"
+    has = library.spikeseq_has
     has.argtypes = [ctypes.c_char_p]
     wanted = os.environ.get("SPIKESEQ_ISA")
     if wanted is not None and wanted not in variants():
@@ -132,5 +145,8 @@ def run(name: str, x: Tensor, scalars: dict, fire: Fire | None, /, **tensors: Te
     for key, tensor in tensors.items():
         if tensor is not None:
             assert tensor.is_contiguous(), key
-            setattr(call, key, tensor.data_ptr())
+            pointer = tensor.data_ptr()
+            if not pointer and tensor.numel():
+                raise RuntimeError(f"{name}: expected {key} in memory, got a {type(tensor).__name__} that has none")
+            setattr(call, key, pointer)
     kernel(name)(ctypes.byref(call))

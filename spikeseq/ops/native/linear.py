@@ -85,8 +85,8 @@ class _Sliding(torch.autograd.Function):
         grad_x, grad_state = torch.empty_like(x), torch.zeros_like(state)
         grad_weight = x.new_zeros(batch, lags, width, dtype=torch.float64) if ctx.needs_input_grad[1] else None
         grad_bias = rows_for(x) if ctx.needs_input_grad[2] else None
-        run("sliding_backward", x, {"lags": lags, "clear": ctx.clear}, None, x=x, weight=by_lag, state=state, reach=reach,
-            grad_out=plain(grads[0]), grad_x=grad_x, grad_state=grad_state, grad_weight=grad_weight,
+        run("sliding_backward", x, {"lags": lags, "clear": ctx.clear}, None, x=x, weight=by_lag, state=state,
+            reach=reach, grad_out=plain(grads[0]), grad_x=grad_x, grad_state=grad_state, grad_weight=grad_weight,
             grad_bias=grad_bias)  # fmt: skip
         total = None if grad_weight is None else grad_weight.sum(0).float().t()
         return grad_x, total, total_of(grad_bias), grad_state, None, None

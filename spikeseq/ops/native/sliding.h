@@ -139,6 +139,7 @@ EXPORT(sliding_backward)(sliding_t *c) {
   parallel(sliding_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
 
+/* One row's membranes, into `out`. */
 INLINE void sliding_step_block(const sliding_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,
                                const int lanes) {
   const int64_t width = c->e.width;
@@ -149,9 +150,16 @@ INLINE void sliding_step_block(const sliding_t *c, int64_t row, int64_t tile, in
     const float *x = step_input(&c->e, c->x, c->state, c->lags, row, -lag) + n, *weight = c->weight + lag * width + n;
     EACH(i) u[i] = u[i] + load(weight + i * VL, lanes) * load(x + i * VL, lanes);
   }
+  EACH(i) store(c->out + row * width + n + i * VL, u[i], lanes);
+}
+
+INLINE void sliding_fire_block(const sliding_t *c, int64_t row, int64_t tile, int64_t n, const int vectors,
+                               const int lanes) {
+  float *out = c->out + row * c->e.width + n;
+  (void)tile;
   EACH(i) {
-    vf given = c->f.membrane ? u[i] : fire(u[i], load_threshold(c->threshold + n + i * VL, lanes), &c->f);
-    store(c->out + row * width + n + i * VL, given, lanes);
+    vf s = fire(load(out + i * VL, lanes), load_threshold(c->threshold + n + i * VL, lanes), &c->f);
+    store(out + i * VL, s, lanes);
   }
 }
 
@@ -159,11 +167,13 @@ EXPORT_INT(sliding_step)(sliding_t *c, const guard_t *guard) {
   if (!unchanged(guard)) return CHANGED;
   const int64_t width = c->e.width, past = c->lags - 1;
   unsigned before = flush_denormals();
+  int finite = all_finite(c->state, c->e.batch * past * width);
   for (int64_t row = 0; row < c->e.batch; row++) {
     OVER_CHANNELS(WIDE, sliding_step_block, c, row, 0, 0, width);
+    finite = finite && all_finite(c->out + row * width, width);
+    if (!c->f.membrane) OVER_CHANNELS(WIDE, sliding_fire_block, c, row, 0, 0, width);
     shift_history(c->end + row * past * width, c->state + row * past * width, c->x + row * width, past, width);
   }
-  int finite = all_finite(c->state, c->e.batch * past * width) && all_finite(c->x, c->e.batch * width);
   restore_mode(before);
   return finite;
 }

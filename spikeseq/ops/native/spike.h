@@ -95,8 +95,10 @@ EXPORT(spike_backward)(spike_t *c) {
 EXPORT_INT(spike_few)(const float *u, float *out, int64_t count, float threshold, int kind, int strict, float parameter) {
   const fire_t f = {kind, strict, 0, parameter};
   const threshold_t same = {splat(threshold), 1.0f / splat(threshold)};
+  const float size = fabsf(threshold);
+  const int usable = kind == INTEGER ? size >= 0x1p-126f && (size <= 0x1p126f || isinf(size)) : size == size;
   int64_t i = 0;
   for (; i + VL <= count; i += VL) store(out + i, fire(load(u + i, VL), same, &f), VL);
   if (i < count) store(out + i, fire(load(u + i, (int)(count - i)), same, &f), (int)(count - i));
-  return fabsf(threshold) >= (kind == INTEGER ? 0x1p-126f : 0.0f) && all_finite(u, count);
+  return usable && all_finite(u, count);
 }

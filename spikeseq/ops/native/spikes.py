@@ -59,6 +59,6 @@ def spike_few(membrane: Tensor, threshold: float, surrogate: Surrogate, strict: 
     out = torch.empty_like(membrane)
     said = short_kernel("spike_few")(
         ctypes.c_void_p(membrane.data_ptr()), ctypes.c_void_p(out.data_ptr()), membrane.numel(),
-        ctypes.c_float(threshold), KINDS.index(surrogate.kind), strict, ctypes.c_float(surrogate.parameter),
+        ctypes.c_float(threshold), KINDS.index(surrogate.kind), bool(strict), ctypes.c_float(surrogate.parameter),
     )  # fmt: skip
     return out if said == OK else None

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from ..checks import unreachable
 from .library import CALLS, Extent, Fire, Guard, load, short_kernel
 
 PLAIN = (Tensor, torch.nn.Parameter)  # a subclass may be anything
@@ -43,7 +44,7 @@ class Prepared:
         self.settings, self.history, self.batch = settings, plan.history, 1
         self.tensors = {name: t.detach().float().contiguous().clone() for name, t in plan.tensors.items()}
         if plan.kernel == "prf":
-            self.tensors["checkpoints"] = torch.empty(2, width)
+            self.tensors["checkpoints"] = row(0.0, 2 * width)
         self.call = CALLS[plan.kernel]()
         self.call.e = Extent(1, 1, width, 1, 0)
         self.call.f = plan.fire
@@ -103,12 +104,23 @@ def present() -> bool:
     return load()[0] is not None
 
 
+def row(value: float, width: int) -> Tensor:
+    """[width] of one number, whatever torch's default dtype and device are."""
+    return torch.full((width,), value, dtype=torch.float64, device="cpu").float()
+
+
 def plain_rows(tensor: Any, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> bool:
     """Whether a kernel can read this tensor as it lies."""
     return (
         type(tensor) in PLAIN and tensor.dtype is dtype and tensor.shape == shape and tensor.is_cpu
         and tensor.is_contiguous() and not tensor.is_neg() and not (dtype.is_complex and tensor.is_conj())
     )  # fmt: skip
+
+
+def _usable(plan: StepPlan, levels: int | None) -> bool:
+    """Whether its numbers are ones that the operation takes; only the membrane's are looked at in each step."""
+    others = (tensor for name, tensor in plan.tensors.items() if name not in ("threshold", "rho"))
+    return unreachable(plan.tensors["threshold"], levels) is None and all(bool(t.isfinite().all()) for t in others)
 
 
 def prepared_step(neuron: Any, x_t: Tensor, state: Any) -> tuple[Tensor, Any] | None:
@@ -126,7 +138,7 @@ def prepared_step(neuron: Any, x_t: Tensor, state: Any) -> tuple[Tensor, Any] | 
     if not present() or not all(p is not None and plain_rows(p, p.shape) for p in parameters):
         return None
     plan = neuron._step_plan()
-    if plan is None:
+    if plan is None or not _usable(plan, neuron.levels):
         return None
     prepared = _local.prepared[neuron] = Prepared(plan, parameters, settings, neuron.width)
     prepared.fits(parameters, settings)
