@@ -12,7 +12,7 @@ import torch
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from torch import Tensor
 
-from . import frames
+from . import axis, frames
 from .calendars import calendar, cycles_of, sizes
 from .distributions import NegativeBinomial, make_distribution
 from .ensemble import Ensemble, View, views
@@ -43,13 +43,15 @@ class SpikingForecaster(BaseForecaster):
     `update`, whatever `update_params` says; to learn from new rows, fit again.
 
     Several series (panel, hierarchy) or columns share the networks; each is scaled by itself. Missing values are taken
-    as those of a season before, by members that go from the last value as that, and never trained on. Exogenous X has
+    as those of a season before, by members that go from the last value as that, and never trained on; so are time
+    stamps without a row between the first and the last. Exogenous X has
     to reach over the forecast horizon in `predict`; missing ones stand for the mean. Series that end earlier than
     others count as missing up to the common end.
 
     Fallbacks, each with a warning: a season too long for the data becomes 1 (the last value is the baseline); series
     too short to train on are forecast by the baseline, with a spread of its scale. Without a `season` the index tells
-    (a day of hours, a week of days, a year of months); where it cannot, the season is 1.
+    (a day of hours, a week of days, a year of months); where it cannot, the season is 1. Dates need a frequency: that
+    of the index, or one spacing, some stamps of which may be missing; else `fit` raises ValueError.
 
     Parameters
     ----------
@@ -202,16 +204,16 @@ class SpikingForecaster(BaseForecaster):
         return self
 
     def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> SpikingForecaster:
-        longest = int(_ahead(fh, self.cutoff).max())
         pretrained = hasattr(self, "pretrained_model_")
+        data = self._data(y, X, self.pretrained_model_.views if pretrained else self._views)
+        self._set_frequency(data.freq)
+        longest = int(_ahead(fh, self.cutoff).max())
         if pretrained:
             model, cycles = deepcopy(self.pretrained_model_), self.pretrained_cycles_
-            data = self._data(y, X, model.views)
             _same_exogenous(model, data)
             if longest > model.horizon:
                 raise ValueError(f"fh: expected at most {model.horizon} steps, as pretrained, got {longest}")
         else:
-            data = self._data(y, X, self._views)
             cycles = cycles_of(data.times)
             model = self._build(data, cycles, longest)
         blocks = data.read(y, X, data.times, cycles)
@@ -221,8 +223,8 @@ class SpikingForecaster(BaseForecaster):
         return self
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> SpikingForecaster:  # noqa: ARG002
-        times = frames.times_of(y)
-        times = times[times > self.data_.last]  # sktime's update_predict replays overlapping windows
+        self._set_frequency(self.data_.freq)
+        times = axis.after(self.data_.times[-1:], frames.times_of(y))  # update_predict replays overlapping windows
         if len(times):
             self._read(self.data_.read(y, X, times, self.cycles_), self.memory_)
         return self
@@ -253,14 +255,15 @@ class SpikingForecaster(BaseForecaster):
         """
         if self.data_.instances is not None or self.model_.exogenous:
             raise ValueError("predict_rolling: expected a forecaster fitted on a single series without X")
-        return rolled(self.model_, self.data_.scales, self.look(pd.DataFrame(y)), origins)
+        steps = axis.whole(y.index, self.data_.freq).get_indexer(y.index[np.asarray(origins) - 1]) + 1
+        return rolled(self.model_, self.data_.scales, self.look(pd.DataFrame(y)), steps)
 
     def look(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> list[Looked]:
-        """For each member the rows of a history from its beginning, what each step knows, what its network reads there.
+        """For each member the steps of a history from its beginning, what each knows, what its network reads there.
 
         The block's calendar goes on for the horizon; its exogenous values are 0, the mean, there.
         """
-        times = frames.times_of(y)
+        times = axis.whole(frames.times_of(y), self.data_.freq)
         phases = torch.from_numpy(calendar(self._ahead_of(times[-1:]), self.cycles_))
         return look(self.model_, copy(self.data_).read(y, X, times, self.cycles_), phases)
 
@@ -268,6 +271,11 @@ class SpikingForecaster(BaseForecaster):
         """The time stamps of the whole horizon."""
         steps = range(1, self.model_.horizon + 1)
         return ForecastingHorizon(steps, is_relative=True).to_absolute_index(cutoff)
+
+    def _set_frequency(self, freq: pd.offsets.BaseOffset | None) -> None:
+        """sktime's cutoff knows it only where no step is missing and there are many."""
+        if isinstance(self._cutoff, pd.DatetimeIndex):
+            self._set_cutoff(pd.DatetimeIndex(self._cutoff, freq=freq))
 
     @property
     def _counts(self) -> bool:

@@ -10,13 +10,10 @@ Array = NDArray[np.float64]
 
 
 def times_of(frame: pd.DataFrame) -> pd.Index:
-    """The time stamps that occur, in order, with the frequency they have."""
+    """The time stamps that occur, in order."""
     if not isinstance(frame.index, pd.MultiIndex):
         return frame.index
-    times = pd.Index(frame.index.levels[-1][np.unique(frame.index.codes[-1])])
-    if isinstance(times, pd.DatetimeIndex) and times.freq is None and len(times) > 2:
-        times = pd.DatetimeIndex(times, freq="infer")
-    return times
+    return pd.Index(frame.index.levels[-1][np.unique(frame.index.codes[-1])])
 
 
 def instances_of(frame: pd.DataFrame) -> pd.Index | None:

@@ -15,7 +15,7 @@ from spikeseq.energy import EnergyReport
 from spikeseq.energy import energy as count
 from spikeseq.neurons import Neuron
 
-from . import frames
+from . import axis, frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,16 +39,15 @@ def forecast(
     y, X: what the forecaster has seen, from the beginning; X also over the horizon. row: which series, columns first.
     """
     frame = pd.DataFrame(y)
-    past = None if X is None else X.loc[X.index.isin(frame.index)]
-    layers = {name: layer[row, -steps:] for name, layer in spikes_of(forecaster, frame, past).items()}
+    layers = {name: layer[row, -steps:] for name, layer in spikes_of(forecaster, frame, X).items()}
     figure = plots.raster(layers)
     rasters = list(figure.axes)
     grid = figure.add_gridspec(len(rasters) + 1, 1)
-    for place, axis in enumerate(rasters, start=1):
-        axis.set_subplotspec(grid[place])
+    for place, raster in enumerate(rasters, start=1):
+        raster.set_subplotspec(grid[place])
     figure.set_figheight(figure.get_figheight() + 2.2)
     top = figure.add_subplot(grid[0], sharex=rasters[0])
-    seen = _row(forecaster, frame, row)[-steps:]
+    seen = _row(forecaster, frame, row, axis.whole(frames.times_of(frame), forecaster.data_.freq))[-steps:]
     ahead = len(seen) - 1 + forecaster.fh.to_relative(forecaster.cutoff).to_numpy()
     top.plot(np.arange(len(seen)), seen, color=plots.GREY, linewidth=1.1, label="seen")
     top.plot(ahead, _row(forecaster, pd.DataFrame(forecaster.predict(X=X)), row), color=plots.BLUE, label="forecast")
@@ -64,10 +63,10 @@ def forecast(
     return figure
 
 
-def _row(forecaster: SpikingForecaster, frame: pd.DataFrame, row: int) -> np.ndarray:
-    """One series of a frame, counted as the network's rows are."""
-    data = forecaster.data_
-    values = frames.to_array(frame, frames.times_of(frame), data.instances)
+def _row(forecaster: SpikingForecaster, frame: pd.DataFrame, row: int, times: pd.Index | None = None) -> np.ndarray:
+    """One series of a frame, counted as the network's rows are, at `times`, by default those of its rows."""
+    times = frames.times_of(frame) if times is None else times
+    values = frames.to_array(frame, times, forecaster.data_.instances)
     return values.reshape(-1, values.shape[-1])[row]
 
 

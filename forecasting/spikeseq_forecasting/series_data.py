@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import frames
+from . import axis, frames
 from .calendars import calendar
 from .training_data import Block
 
@@ -53,14 +53,14 @@ class Scale:
 class SeriesData:
     """Rows of the network, one for each column and series, on the `scales` of each of its members.
 
-    logs: for each member, whether it sees logarithms. Exogenous columns are standardised; missing ones are 0. `last`
-    is the newest time stamp read.
+    logs: for each member, whether it sees logarithms. Exogenous columns are standardised; missing ones are 0. times:
+    all of the time axis, then the newest step read.
 
     Raises ValueError for infinite values, a series without any value, and negative or broken counts.
     """
 
     def __init__(self, y: pd.DataFrame, X: pd.DataFrame | None, counts: bool, logs: Sequence[bool]) -> None:
-        self.times, self.instances = frames.times_of(y), frames.instances_of(y)
+        self.times, self.instances = axis.whole(frames.times_of(y)), frames.instances_of(y)
         self.columns, self.names, self.counts = y.shape[1], list(y.index.names), counts
         values = self._rows(y, self.times)
         observed = ~np.isnan(values)
@@ -77,8 +77,8 @@ class SeriesData:
         self.x_unit = np.where(spread > 0, np.sqrt(spread), 1.0)
 
     @property
-    def last(self) -> object:
-        return self.times[-1]
+    def freq(self) -> pd.offsets.BaseOffset | None:
+        return getattr(self.times, "freq", None)
 
     def name(self, row: int) -> str:
         """Which series and column a row is."""

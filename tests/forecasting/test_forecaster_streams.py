@@ -9,6 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from spikeseq_forecasting import SpikingForecaster
+from spikeseq_forecasting.axis import whole
 from spikeseq_forecasting.frames import times_of
 from spikeseq_forecasting.series_model import SeriesModel
 
@@ -19,7 +20,8 @@ def recomputed(forecaster, y):
     """The forecast of the same weights that read a longer history from its beginning."""
     frame = pd.DataFrame(y)
     forecaster._set_cutoff_from_y(frame)
-    forecaster._read(forecaster.data_.read(frame, None, times_of(frame), forecaster.cycles_), None)
+    times = whole(times_of(frame), forecaster.data_.freq)
+    forecaster._read(forecaster.data_.read(frame, None, times, forecaster.cycles_), None)
     return forecaster.predict()
 
 
