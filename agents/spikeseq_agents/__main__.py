@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"energy: {1e9 * joule:.3f} nJ a decision (45 nm, the actor alone)")
         else:
             print(*runs.record(chosen, folder, given.seed, given.device), sep="\n")
-    except (FileNotFoundError, ImportError, ValueError) as error:
+    except (FileExistsError, FileNotFoundError, ImportError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

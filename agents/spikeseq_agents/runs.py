@@ -53,7 +53,14 @@ def train(
     progress: bool = False,
     device: str = "auto",
 ) -> BaseAlgorithm:
-    """Learn for n_timesteps and save. `resume` is a checkpoint of this run; its remaining steps are done."""
+    """Learn for n_timesteps and save. `resume` is a checkpoint of this run; its remaining steps are done.
+
+    FileExistsError where the folder holds a finished run.
+    """
+    if resume is None and (folder / "model.zip").exists():
+        raise FileExistsError(
+            f"{folder} holds a finished run; expected another --folder or --seed, or that it is removed"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     if resume is not None and not resume.is_file():
         raise FileNotFoundError(

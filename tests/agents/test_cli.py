@@ -126,6 +126,8 @@ def test_train_then_eval(algorithm, tmp_path, capsys):
     assert len(list((tmp_path / "run" / "monitor").glob("*.monitor.csv"))) == 2
     with pytest.raises(SystemExit, match="to render frames"):
         main(["record", *common])
+    with pytest.raises(SystemExit, match="holds a finished run"):
+        main(["train", *common])
 
 
 PENDULUM = {
