@@ -1,6 +1,7 @@
 """The command line's runs: LightningCLI with spikeseq's defaults."""
 
 import logging
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -39,13 +40,20 @@ TASKS = (
 LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": "spikeseq"}}
 
 
+# jsonargparse's words for a value that is neither what was asked for nor None
+OR_NONE = re.compile(
+    r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - (.*?) "
+    r"- Expected a <class 'NoneType'> Given value type: .*"
+)
+
+
 class RunParser(LightningArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line that says what is wrong, not all that would be right and all that came."""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if not self.exit_on_error:
             return super().error(message, ex)
-        sys.stderr.write("error: " + " ".join(str(message).split()) + "\n")
+        sys.stderr.write("error: " + OR_NONE.sub(r"\1", " ".join(str(message).split())) + "\n")
         raise SystemExit(2) from ex
 
 

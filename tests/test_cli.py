@@ -104,6 +104,8 @@ def test_an_unknown_key_is_an_error_of_one_line_that_names_it(config, change, ca
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
     assert any(key in errors[0] for key in ("max_epoch", "learning_rate", "widht", "batchsize", "sead"))
+    assert len(errors[0]) < 400
+    assert "Union" not in errors[0]
     assert not Path("runs").exists()
 
 

@@ -31,8 +31,9 @@ class Distribution(ABC):
     def arguments(self, raw: Tensor, baseline: Tensor) -> Arguments:
         """raw [..., parameters] and baseline [...] -> valid arguments in scaled units."""
 
-    def start(self, error: Tensor) -> Tensor:
-        """raw [..., parameters] to begin training with; error [...]: the mean absolute error to expect, scaled.
+    def start(self, error: Tensor, dispersion: Tensor) -> Tensor:  # noqa: ARG002
+        """raw [..., parameters] to begin training with, of the mean absolute error to expect, scaled, and, of counts,
+        the dispersion (variance - mean) / mean^2, both [...].
 
         The location's is 0; so are all, where a family has no such spread.
         """
@@ -84,8 +85,8 @@ class StudentT(Distribution):
         location, spread, freedom = raw.unbind(-1)
         return baseline + location, F.softplus(spread) + SMALLEST, 2.1 + F.softplus(freedom + 2)
 
-    def start(self, error: Tensor) -> Tensor:
-        raw = super().start(error)
+    def start(self, error: Tensor, dispersion: Tensor) -> Tensor:
+        raw = super().start(error, dispersion)
         raw[..., 1] = _inverse_softplus(error)  # the freedom begun with makes it .99 of the spread
         return raw
 
@@ -127,8 +128,8 @@ class Quantiles(Distribution):
         centre = (baseline + raw[..., 0])[..., None]
         return (torch.cat((centre + below, centre, centre + above), dim=-1),)
 
-    def start(self, error: Tensor) -> Tensor:
-        raw, gaps = super().start(error), self._gaps(error)
+    def start(self, error: Tensor, dispersion: Tensor) -> Tensor:
+        raw, gaps = super().start(error, dispersion), self._gaps(error)
         deviation = error[..., None] * math.sqrt(math.pi / 2)  # of a normal distribution
         raw[..., 1:] = _inverse_softplus(deviation * gaps) - _inverse_softplus(START * gaps)
         return raw
@@ -163,6 +164,11 @@ class NegativeBinomial(Distribution):
 
     def arguments(self, raw: Tensor, baseline: Tensor) -> Arguments:
         return F.softplus(baseline + raw[..., 0], beta=4) + SMALLEST, F.softplus(raw[..., 1]) + SMALLEST
+
+    def start(self, error: Tensor, dispersion: Tensor) -> Tensor:
+        raw = super().start(error, dispersion)
+        raw[..., 1] = _inverse_softplus(dispersion.clamp(min=2 * SMALLEST) - SMALLEST)
+        return raw
 
     def loss(self, arguments: Arguments, target: Tensor, scale: Tensor) -> Tensor:
         mean, dispersion = arguments[0] * scale, arguments[1]

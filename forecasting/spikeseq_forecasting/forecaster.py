@@ -44,8 +44,9 @@ class SpikingForecaster(BaseForecaster):
 
     Several series (panel, hierarchy) or columns share the networks; each is scaled by itself. Missing values are taken
     as those of a season before, by members that go from the last value as that, and never trained on; so are time
-    stamps without a row between the first and the last. Exogenous X has
-    to reach over the forecast horizon in `predict`; missing ones stand for the mean. Series that end earlier than
+    stamps without a row between the first and the last. The columns
+    of exogenous X are known by name; in `predict` it needs a row at each step forecast. A value of it that is missing
+    (NaN; in `fit` and `update` also a row) stands for the mean. Series that end earlier than
     others count as missing up to the common end.
 
     Fallbacks, each with a warning: a season too long for the data becomes 1 (the last value is the baseline); series
@@ -123,7 +124,7 @@ class SpikingForecaster(BaseForecaster):
         "capability:pretrain": True,
         "capability:random_state": True,
         "property:randomness": "derandomized",
-        "pretrain:fitted_params": ["pretrained_model_", "pretrained_cycles_"],
+        "pretrain:fitted_params": ["pretrained_model_", "pretrained_cycles_", "pretrained_exogenous_"],
         "requires-fh-in-fit": True,
         "X-y-must-have-same-index": False,
         "enforce_index_type": None,
@@ -188,29 +189,27 @@ class SpikingForecaster(BaseForecaster):
     def _pretrain(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: Any = None) -> SpikingForecaster:
         if fh is None:
             raise ValueError("SpikingForecaster.pretrain: expected fh, the steps ahead to learn, got None")
-        data = self._data(y, X, self._views)
+        data = self._data(y, X)
         cycles = cycles_of(data.times)
         model = self._build(data, cycles, int(_ahead(fh, data.times[-1:]).max()))
         self._train(model, data.read(y, X, data.times, cycles), self.max_epochs, start=True)
-        self.pretrained_model_, self.pretrained_cycles_ = model, cycles
+        self.pretrained_model_, self.pretrained_cycles_, self.pretrained_exogenous_ = model, cycles, data.exogenous
         return self
 
     def _pretrain_update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: Any = None) -> SpikingForecaster:  # noqa: ARG002
         model = deepcopy(self.pretrained_model_)
-        data = self._data(y, X, model.views)
-        _same_exogenous(model, data)
+        data = self._data(y, X)
         self._train(model, data.read(y, X, data.times, self.pretrained_cycles_), self.max_epochs, start=False)
         self.pretrained_model_ = model
         return self
 
     def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> SpikingForecaster:
         pretrained = hasattr(self, "pretrained_model_")
-        data = self._data(y, X, self.pretrained_model_.views if pretrained else self._views)
+        data = self._data(y, X)
         self._set_frequency(data.freq)
         longest = int(_ahead(fh, self.cutoff).max())
         if pretrained:
             model, cycles = deepcopy(self.pretrained_model_), self.pretrained_cycles_
-            _same_exogenous(model, data)
             if longest > model.horizon:
                 raise ValueError(f"fh: expected at most {model.horizon} steps, as pretrained, got {longest}")
         else:
@@ -281,8 +280,11 @@ class SpikingForecaster(BaseForecaster):
     def _counts(self) -> bool:
         return isinstance(make_distribution(self.distribution), NegativeBinomial)
 
-    def _data(self, y: pd.DataFrame, X: pd.DataFrame | None, seen: Sequence[View]) -> SeriesData:
-        return SeriesData(y, X, self._counts, [view.log for view in seen])
+    def _data(self, y: pd.DataFrame, X: pd.DataFrame | None) -> SeriesData:
+        """As the pretrained model, if there is one, wants it."""
+        model = getattr(self, "pretrained_model_", None)
+        logs = [view.log for view in (self._views if model is None else model.views)]
+        return SeriesData(y, X, self._counts, logs, None if model is None else self.pretrained_exogenous_)
 
     @property
     def _views(self) -> list[View]:
@@ -322,10 +324,11 @@ class SpikingForecaster(BaseForecaster):
     ) -> tuple[np.ndarray, pd.Index, list[tuple[Any, Tensor]]]:
         """The steps wanted (from 0), the index of the answer, and each member's arguments and scale of all steps."""
         steps = _ahead(fh, self.cutoff)
-        known = self.data_.ahead(X, self._ahead_of(self.cutoff), self.cycles_)
+        wanted = fh.to_absolute_index(self.cutoff)
+        known = self.data_.ahead(X, self._ahead_of(self.cutoff), self.cycles_, wanted)
         with torch.no_grad():
             parts = [member.forecast(memory, *known) for member, memory in zip(self.model_, self.memory_, strict=True)]
-        index = frames.index_of(fh.to_absolute_index(self.cutoff), self.data_.instances, self.data_.names)
+        index = frames.index_of(wanted, self.data_.instances, self.data_.names)
         return steps - 1, index, parts
 
     @classmethod
@@ -344,8 +347,3 @@ def _ahead(fh: ForecastingHorizon, cutoff: Any) -> np.ndarray:
             "in-sample forecasts are not made"
         )
     return steps.astype(int)
-
-
-def _same_exogenous(model: Ensemble, data: SeriesData) -> None:
-    if model.exogenous != len(data.x_mean):
-        raise ValueError(f"X: expected {model.exogenous} columns, as in pretrain, got {len(data.x_mean)}")

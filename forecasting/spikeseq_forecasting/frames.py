@@ -24,9 +24,15 @@ def instances_of(frame: pd.DataFrame) -> pd.Index | None:
 def to_array(frame: pd.DataFrame, times: pd.Index, instances: pd.Index | None) -> Array:
     """frame -> [columns, instances, time], float64, NaN where a time is missing.
 
-    Raises ValueError for infinite values, saying where, and for an instance that is not among `instances`.
+    Raises ValueError for infinite values and for columns of other things than numbers, saying where, and for an
+    instance that is not among `instances`.
     """
-    values = frame.to_numpy(np.float64, na_value=np.nan)
+    values = np.empty(frame.shape)
+    for column, (name, part) in enumerate(frame.items()):
+        try:
+            values[:, column] = part.to_numpy(np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected numbers, got column {name!r} of {part.dtype}: {error}") from error
     if np.isinf(values).any():
         row, column = (int(at) for at in np.argwhere(np.isinf(values))[0])
         raise ValueError(f"expected finite values, got {values[row, column]} at {frame.index[row]}")

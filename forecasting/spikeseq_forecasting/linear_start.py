@@ -17,7 +17,7 @@ LEAST = 0.01  # mean absolute error that the spread begins with, in units of the
 
 def ridge_start(model: SeriesModel, block: Block, cut: int) -> None:
     """Set U and V, the linear paths of the network from what it knows ahead and from its inputs, by ridge regressions,
-    and the spread at each step ahead by the mean absolute value of what these leave:
+    and the spread at each step ahead by what these leave, its mean absolute value or, of counts, its dispersion:
 
         U = argmin sum_t,h |r_{t,h} - U known_{t+h}|^2 + p n |U|^2, then V on what that leaves: |r_t - V x_t|^2 likewise
 
@@ -37,9 +37,10 @@ def ridge_start(model: SeriesModel, block: Block, cut: int) -> None:
     some = Seen(*(part[rows, steps] for part in seen))
     baseline = model.framing.baseline_of(some.window, some.slope)[:, 0]
     target = block.values[rows, steps + torch.arange(1, horizon + 1)]
-    residual = ((target - baseline) / model.scale(some)).double()
+    scale = model.scale(some)
+    residual = ((target - baseline) / scale).double()
     whole = ~residual.isnan().any(1)
-    rows, steps, residual = rows[whole], steps[whole], residual[whole]
+    rows, steps, residual, target, scale = (part[whole] for part in (rows, steps, residual, target, scale))
     if len(steps) < FEWEST:
         return
     edge = steps.double().quantile(1 - HELD_OUT)
@@ -62,7 +63,18 @@ def ridge_start(model: SeriesModel, block: Block, cut: int) -> None:
             v = best_ridge(x, residual, early, late)
             network.shortcut.weight.copy_(v.T)
             residual = residual - x @ v
-        network.output.bias.copy_(network.distribution.start(residual.abs().mean(0).clamp(min=LEAST)).flatten())
+        error = residual.abs().mean(0).clamp(min=LEAST)
+        raw = network.distribution.start(error, dispersion(residual * scale, target, block.unit[rows]))
+        network.output.bias.copy_(raw.flatten())
+
+
+def dispersion(error: Tensor, target: Tensor, unit: Tensor) -> Tensor:
+    """What variance is left beyond the mean of counts, over the squared mean, by moments: [n, horizon] -> [horizon].
+
+    error, target: divided by their series' unit [n, 1], so that each series counts alike.
+    """
+    target = target.double()
+    return (error.square() - target / unit).mean(0) / target.square().mean(0)
 
 
 def best_ridge(x: Tensor, y: Tensor, early: Tensor, late: Tensor) -> Tensor:

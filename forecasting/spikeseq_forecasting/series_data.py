@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from torch import Tensor
 from . import axis, frames
 from .calendars import calendar
 from .training_data import Block
+
+NAMED = 5  # time stamps in a message
 
 
 class Scale:
@@ -53,13 +55,20 @@ class Scale:
 class SeriesData:
     """Rows of the network, one for each column and series, on the `scales` of each of its members.
 
-    logs: for each member, whether it sees logarithms. Exogenous columns are standardised; missing ones are 0. times:
-    all of the time axis, then the newest step read.
+    logs: for each member, whether it sees logarithms. exogenous: names of the columns of X, by default those it has;
+    they are standardised, and missing values are 0. times: all of the time axis, then the newest step read.
 
-    Raises ValueError for infinite values, a series without any value, and negative or broken counts.
+    Raises ValueError for infinite values, a series without any value, negative or broken counts, and other columns.
     """
 
-    def __init__(self, y: pd.DataFrame, X: pd.DataFrame | None, counts: bool, logs: Sequence[bool]) -> None:
+    def __init__(
+        self,
+        y: pd.DataFrame,
+        X: pd.DataFrame | None,
+        counts: bool,
+        logs: Sequence[bool],
+        exogenous: Sequence[Hashable] | None = None,
+    ) -> None:
         self.times, self.instances = axis.whole(frames.times_of(y)), frames.instances_of(y)
         self.columns, self.names, self.counts = y.shape[1], list(y.index.names), counts
         values = self._rows(y, self.times)
@@ -68,6 +77,9 @@ class SeriesData:
             row = int(np.argmin(observed.any(1)))
             raise ValueError(f"y: expected at least one observed value in each series, got none in {self.name(row)}")
         self.scales = [Scale(values, log, counts) for log in logs]
+        self.exogenous = [] if X is None else list(X.columns) if exogenous is None else list(exogenous)
+        if X is None and exogenous:
+            raise ValueError(f"X: expected the columns of pretrain, {list(exogenous)}, got None")
         x = np.zeros((0, 1, 1)) if X is None else self._exogenous(X, self.times)
         with np.errstate(invalid="ignore"):
             known = ~np.isnan(x)
@@ -95,8 +107,13 @@ class SeriesData:
         self.times = times[-1:]
         return [Block(scale.apply(values), tensor(scale.unit), *known) for scale in self.scales]
 
-    def ahead(self, X: pd.DataFrame | None, times: pd.Index, cycles: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-        """Calendar and exogenous values [rows, time, ...] at `times`."""
+    def ahead(
+        self, X: pd.DataFrame | None, times: pd.Index, cycles: tuple[float, ...], wanted: pd.Index | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Calendar and exogenous values [rows, time, ...] at `times`.
+
+        Raises ValueError where X lacks a row at one of `wanted`, or, by default, has none at all.
+        """
         phases = torch.from_numpy(calendar(times, cycles)).expand(self.columns * self.instance_count, -1, -1)
         if not len(self.x_mean):
             return phases, torch.zeros(*phases.shape[:2], 0)
@@ -104,8 +121,10 @@ class SeriesData:
             raise ValueError(
                 f"X: expected the {len(self.x_mean)} columns that fit had, at {times[0]}..{times[-1]}, got None"
             )
-        if X.shape[1] != len(self.x_mean):
-            raise ValueError(f"X: expected {len(self.x_mean)} columns as in fit, got {X.shape[1]}")
+        if wanted is None:
+            self._some_rows(X, times)
+        else:
+            self._all_rows(X, wanted)
         x = (self._exogenous(X, times) - self.x_mean[:, None, None]) / self.x_unit[:, None, None]
         return phases, tensor(np.nan_to_num(np.moveaxis(x, 0, 2))).repeat(self.columns, 1, 1)
 
@@ -119,7 +138,34 @@ class SeriesData:
         return values
 
     def _exogenous(self, X: pd.DataFrame, times: pd.Index) -> NDArray[np.float64]:
-        return frames.to_array(X, times, self.instances)
+        """[columns, instances, time], in the order of `exogenous`."""
+        if sorted(map(repr, X.columns)) != sorted(map(repr, self.exogenous)):
+            raise ValueError(f"X: expected the columns of fit, {self.exogenous}, got {list(X.columns)}")
+        return frames.to_array(X[self.exogenous], times, self.instances)
+
+    def _some_rows(self, X: pd.DataFrame, times: pd.Index) -> None:
+        if not self._rows_at(X, times).any():
+            found = frames.times_of(X)
+            raise ValueError(
+                f"X: expected rows at the time stamps of y, {times[0]}..{times[-1]}, got "
+                + (f"{found[0]}..{found[-1]}" if len(found) else "none")
+            )
+
+    def _all_rows(self, X: pd.DataFrame, times: pd.Index) -> None:
+        there = self._rows_at(X, times)
+        if not there.all():
+            instance = int(np.argmin(there.all(1)))
+            missing = [str(time) for time in times[~there[instance]]]
+            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+            series = "" if self.instances is None else f" for series {self.instances[instance]!r}"
+            raise ValueError(
+                f"X: expected a row at each step of the forecast horizon, got none at "
+                f"{', '.join(missing[:NAMED])}{more}{series}; a value that is not known may be NaN"
+            )
+
+    def _rows_at(self, X: pd.DataFrame, times: pd.Index) -> NDArray[np.bool_]:
+        """Whether there is a row: [instances, time]."""
+        return frames.to_array(pd.DataFrame({"row": 1.0}, X.index), times, self.instances)[0] == 1
 
 
 def tensor(values: NDArray) -> Tensor:

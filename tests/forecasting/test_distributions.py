@@ -80,7 +80,7 @@ def test_a_residual_of_nothing_is_near_the_baseline(name):
 def test_the_spread_begun_with_has_the_mean_absolute_error_asked_for(name, tolerance):
     """Of Student's t by integration; the quantiles are those of a normal distribution that has it."""
     distribution, error = make_distribution(name), torch.tensor([[0.02, 0.3], [1.0, 4.0]], dtype=torch.float64)
-    arguments = distribution.arguments(distribution.start(error), torch.full_like(error, 5.0))
+    arguments = distribution.arguments(distribution.start(error, error), torch.full_like(error, 5.0))
     assert torch.allclose(distribution.mean(arguments), torch.tensor(5.0, dtype=torch.float64))
     if name == "student_t":
         spread, freedom = (a.ravel().tolist() for a in arguments[1:])
@@ -91,10 +91,16 @@ def test_the_spread_begun_with_has_the_mean_absolute_error_asked_for(name, toler
         assert np.allclose(arguments[0], normal, rtol=tolerance)
 
 
-@pytest.mark.parametrize("name", ["point", "negative_binomial"])
-def test_without_such_a_spread_all_begins_at_nothing(name):
-    start = make_distribution(name).start(torch.rand(3, 2))
-    assert start.shape == (3, 2, make_distribution(name).parameters)
+def test_counts_begin_with_the_dispersion_asked_for():
+    distribution, wanted = make_distribution("negative_binomial"), torch.tensor([[-0.2, 3e-4], [0.1, 5.0]])
+    begun = distribution.arguments(distribution.start(torch.rand(2, 2), wanted), torch.ones(2, 2))
+    assert torch.allclose(begun[0], torch.ones(2, 2), atol=0.01)
+    assert torch.allclose(begun[1], wanted.clamp(min=2e-4), rtol=1e-3)
+
+
+def test_without_a_spread_all_begins_at_nothing():
+    start = make_distribution("point").start(torch.rand(3, 2), torch.rand(3, 2))
+    assert start.shape == (3, 2, 1)
     assert not start.any()
 
 

@@ -1,10 +1,14 @@
 """Bad, short and odd input: what is refused, by which words, and what is forecast all the same."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from .examples import fitted, panel, series
+from spikeseq_forecasting import SpikingForecaster
+
+from .examples import FH, TINY, fitted, panel, series
 
 
 def test_exogenous_values_have_to_be_there():
@@ -12,10 +16,77 @@ def test_exogenous_values_have_to_be_there():
     forecaster = fitted(X=x[:60])
     with pytest.raises(ValueError, match=r"X: expected the 1 columns that fit had, .* got None"):
         forecaster.predict()
-    with pytest.raises(ValueError, match="X: expected 1 columns as in fit, got 2"):
+    with pytest.raises(ValueError, match=r"X: expected the columns of fit, \['x'\], got \['x', 'z'\]"):
         forecaster.predict(X=x[60:].assign(z=1.0))
     x.iloc[62] = np.nan
     assert forecaster.predict(X=x[60:]).notna().all()
+
+
+def two_columns(steps=64):
+    return pd.DataFrame({"a": series(steps, seed=3), "b": 1000 * series(steps, seed=4)})
+
+
+def test_exogenous_columns_are_known_by_name():
+    x, y = two_columns(), series(62)
+    forecaster, other = fitted(X=x[:60]), fitted(X=x[:60])
+    forecaster.update(y[60:], X=x[60:62], update_params=False)
+    other.update(y[60:], X=x[["b", "a"]][60:62], update_params=False)
+    x = two_columns(66)
+    assert other.predict(X=x[["b", "a"]][62:]).equals(forecaster.predict(X=x[62:]))
+    with pytest.raises(ValueError, match=r"X: expected the columns of fit, \['a', 'b'\], got \['a', 'c'\]"):
+        forecaster.predict(X=x[62:].rename(columns={"b": "c"}))
+    with pytest.raises(ValueError, match=r"X: expected the columns of fit, \['a', 'b'\], got \['b'\]"):
+        fitted(X=x[:60]).update(y[60:], X=x[["b"]][60:62], update_params=False)
+
+
+def test_exogenous_columns_of_pretrain_are_known_by_name():
+    x, y = two_columns(), panel(("a", "b"), steps=60)
+    many: Any = pd.concat({"a": x[:60], "b": x[:60]}, names=["name", "time"])
+    pretrained = [
+        SpikingForecaster(**TINY, finetune_epochs=0, members=1).pretrain(y, X=many, fh=FH).clone() for _ in range(4)
+    ]
+    one = pretrained[0].fit(series(), X=x[:60], fh=FH).predict(X=x[60:])
+    assert pretrained[1].fit(series(), X=x[["b", "a"]][:60], fh=FH).predict(X=x[60:]).equals(one)
+    with pytest.raises(ValueError, match=r"X: expected the columns of fit, \['a', 'b'\], got \['a', 'c'\]"):
+        pretrained[2].fit(series(), X=x[:60].rename(columns={"b": "c"}), fh=FH)
+    with pytest.raises(ValueError, match=r"X: expected the columns of pretrain, \['a', 'b'\], got None"):
+        pretrained[3].fit(series(), fh=FH)
+
+
+def test_exogenous_values_need_a_row_at_each_step_forecast():
+    x = two_columns()
+    forecaster = fitted(X=x[:60])
+    with pytest.raises(ValueError, match="of the forecast horizon, got none at 2005-03, 2005-04; a value"):
+        forecaster.predict(X=x[60:62])
+    with pytest.raises(ValueError, match="of the forecast horizon, got none at 2005-01, 2005-02, 2005-03, 2005-04;"):
+        forecaster.predict(X=x[:4])
+    with pytest.raises(ValueError, match="got none at 2005-01, 2005-02, 2005-03, 2005-04, 2005-05 and 7 more;"):
+        fitted(X=x[:60], fh=range(1, 13)).predict_interval(X=x[:60])
+    sparse = fitted(X=x[:60], fh=[2, 4])
+    assert sparse.predict(X=x.iloc[[61, 63]]).equals(sparse.predict(X=x[60:]))
+
+
+def test_exogenous_values_of_a_panel_need_a_row_for_each_series():
+    y, x = panel(), panel(steps=54).rename(columns={"y": "x"})
+    forecaster = fitted(y, X=x.loc[y.index])
+    ahead = x.drop(index=y.index)
+    with pytest.raises(ValueError, match="got none at 2004-04 for series 'b'"):
+        forecaster.predict(X=ahead.drop(index=[("b", pd.Period("2004-04", "M"))]))
+
+
+def test_exogenous_values_elsewhere_than_the_series_are_refused():
+    x, y = two_columns(80), series(62)
+    with pytest.raises(ValueError, match=r"X: expected rows at the time stamps of y, 2000-01..2004-12, got 2005-01.."):
+        fitted(X=x[60:])
+    with pytest.raises(ValueError, match=r"X: expected rows at the time stamps of y, 2005-01..2005-02, got 2000-01.."):
+        fitted(X=x[:60]).update(y[60:], X=x[:60], update_params=False)
+    forecaster = fitted(X=x[:50])  # the rows that are not there stand for the mean
+    assert forecaster.update(y[60:], X=x[61:62], update_params=False).predict(X=x[62:66]).notna().all()
+
+
+def test_exogenous_columns_of_words_are_refused_by_name():
+    with pytest.raises(ValueError, match="expected numbers, got column 'c' of object: .*'sun'"):
+        fitted(X=two_columns(60).assign(c=["sun", "rain"] * 30))
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
