@@ -19,6 +19,7 @@ Arguments = tuple[Tensor, ...]
 QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 START = 0.7  # the spread of raw numbers of 0, in units of the scale, as the other families have it
 SMALLEST = 1e-4  # of a spread, in units of the scale
+MOST_DISPERSED = 50.0  # counts to begin with
 
 
 class Distribution(ABC):
@@ -167,7 +168,7 @@ class NegativeBinomial(Distribution):
 
     def start(self, error: Tensor, dispersion: Tensor) -> Tensor:
         raw = super().start(error, dispersion)
-        raw[..., 1] = _inverse_softplus(dispersion.clamp(min=2 * SMALLEST) - SMALLEST)
+        raw[..., 1] = _inverse_softplus(dispersion.clamp(2 * SMALLEST, MOST_DISPERSED) - SMALLEST)
         return raw
 
     def loss(self, arguments: Arguments, target: Tensor, scale: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def dispersion(error: Tensor, target: Tensor, unit: Tensor) -> Tensor:
     error, target: divided by their series' unit [n, 1], so that each series counts alike.
     """
     target = target.double()
-    return (error.square() - target / unit).mean(0) / target.square().mean(0)
+    return (error.square() - target / unit).mean(0) / target.square().mean(0).clamp(min=LEAST**2)
 
 
 def best_ridge(x: Tensor, y: Tensor, early: Tensor, late: Tensor) -> Tensor:

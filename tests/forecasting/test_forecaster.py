@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback
+from scipy import stats
 from sktime.datasets import load_airline
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 
@@ -156,6 +157,28 @@ def test_intervals_hold_their_share(distribution):
         forecaster.update(y[row : row + 5], update_params=False)
     low, high = np.concatenate(bounds).T
     assert 0.7 < ((low < y[1000:]) & (y[1000:] < high)).mean() < 0.9
+
+
+@pytest.mark.parametrize("mean", [4, 30, 300])
+def test_intervals_of_counts_are_as_wide_as_poissons(mean):
+    """The mean is a season's, so that the forecaster has to learn what is left: Poisson's spread around it."""
+    rate = mean * (1 + 0.5 * np.sin(2 * np.pi * np.arange(600) / 12))
+    y = pd.Series(np.random.default_rng(0).poisson(rate).astype(float), series(600).index)
+    options = {"distribution": "negative_binomial", "max_epochs": 20, "members": 1}
+    forecaster, bounds = fitted(y[:300], fh=range(1, 13), **options), []
+    for row in range(300, 600, 12):
+        bounds.append(forecaster.predict_interval(coverage=0.9).to_numpy())
+        forecaster.update(y[row : row + 12], update_params=False)
+    low, high = np.concatenate(bounds).T
+    least, most = stats.poisson.ppf([[0.05], [0.95]], rate[300:])
+    assert 1 / 1.5 < (high - low).mean() / (most - least).mean() < 1.5
+    assert 0.8 < ((low <= y[300:]) & (y[300:] <= high)).mean() < 0.98
+
+
+def test_counts_that_are_all_nought_have_a_forecast():
+    y = pd.Series(0.0, series().index)
+    forecast = fitted(y, distribution="negative_binomial").predict_quantiles(alpha=[0.1, 0.5])
+    assert np.allclose(forecast, 0)
 
 
 def test_airline_beats_seasonal_naive():

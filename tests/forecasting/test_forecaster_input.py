@@ -85,7 +85,7 @@ def test_exogenous_values_elsewhere_than_the_series_are_refused():
 
 
 def test_exogenous_columns_of_words_are_refused_by_name():
-    with pytest.raises(ValueError, match="expected numbers, got column 'c' of object: .*'sun'"):
+    with pytest.raises(ValueError, match=r"expected numbers, got column 'c' of object: .*'sun'"):
         fitted(X=two_columns(60).assign(c=["sun", "rain"] * 30))
 
 
