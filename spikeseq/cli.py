@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 try:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import LightningDataModule, Trainer
     from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ProgressBar, TQDMProgressBar
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -117,7 +118,7 @@ class RunCLI(LightningCLI):
         """Settings that a class refuses are one line, as those that the parser refuses."""
         try:
             super().instantiate_classes()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, MisconfigurationException) as error:
             self.parser.error(f"{type(error).__name__}: {error}", error)
 
     def _look_before_running(self) -> None:

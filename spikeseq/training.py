@@ -136,7 +136,11 @@ def read_checkpoint(path: str | Path, task: nn.Module) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         found = {name: list(value.shape) for name, value in checkpoint["state_dict"].items()}
-    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:  # torch's own words advise to trust the file
+        raise ValueError(
+            f"{path}: expected a whole checkpoint of tensors and plain values, got another file or one that holds more"
+        ) from error
+    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: expected a whole checkpoint, got {type(error).__name__}: {error}") from error
     expected = {name: list(value.shape) for name, value in task.state_dict().items()}
     differ = [name for name in expected | found if expected.get(name) != found.get(name)]

@@ -140,6 +140,12 @@ def test_a_checkpoint_of_another_model_is_one_line(folder, capsys):
     with pytest.raises(SystemExit):
         main(["test", "--config", DIGITS, "--ckpt_path", str(last), *SHORT[-2:]])
     assert "last.ckpt: expected a whole checkpoint" in capsys.readouterr().err
+    last.write_text("# A readme\n")
+    with pytest.raises(SystemExit):
+        main(["test", "--config", DIGITS, "--ckpt_path", str(last), *SHORT[-2:]])
+    said = capsys.readouterr().err
+    assert "last.ckpt: expected a whole checkpoint" in said
+    assert "weights_only" not in said
 
 
 def test_bad_data_is_one_line(folder, capsys):
