@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -51,14 +52,23 @@ def season_of(times: pd.Index) -> int:
     return next((season for limit, season in SEASONS if step <= limit), 1)
 
 
+def check_steps(name: str, value: object) -> None:
+    """Raises TypeError for what is no whole number and ValueError for one below 1; None passes."""
+    if value is None:
+        return
+    if not isinstance(value, Integral):
+        raise TypeError(f"{name}: expected a whole number of steps or None, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name}: expected at least 1 step or None, got {value}")
+
+
 def sizes(times: pd.Index, season: int | None = None, lags: int | None = None) -> tuple[int, int]:
     """Season and lags, in steps, that the series allow; None: by the index, and as many lags as serve the season.
 
     A season that does not fit into the series becomes 1, with a warning; the lags are at most a third of the series.
     """
     for name, value in (("season", season), ("lags", lags)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: expected at least 1 step or None, got {value}")
+        check_steps(name, value)
     season, steps = season_of(times) if season is None else season, len(times)
     if season >= steps:
         warnings.warn(

@@ -33,6 +33,7 @@ from gluonts.transform import (
     VstackFeatures,
 )
 
+from .calendars import check_steps
 from .gluonts_model import SCALINGS, SpikingModel, family, is_count
 from .gluonts_predictor import AddAge, SpikingPredictor
 from .training import fit_quietly, seeded
@@ -144,6 +145,10 @@ class SpikingEstimator(PyTorchLightningEstimator):
             raise ValueError(
                 f"cardinality: expected {num_feat_static_cat} numbers (num_feat_static_cat), got {cardinality}"
             )
+        if prediction_length < 1:
+            raise ValueError(f"prediction_length: expected at least 1 step, got {prediction_length}")
+        for name, value in (("context_length", context_length), ("season", season), ("lags", lags)):
+            check_steps(name, value)
         usual = get_seasonality(freq)
         self.prediction_length = prediction_length
         self.context_length = context_length or max(3 * min(usual, 168), 2 * prediction_length)

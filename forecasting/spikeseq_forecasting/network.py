@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikeseq.blocks import Backbone
+from spikeseq.neurons import NEURONS
 
 from .distributions import Distribution, make_distribution
 
@@ -59,6 +60,12 @@ class ForecastNetwork(nn.Module):
         parameters = self.distribution.parameters
         if neuron_options is None:
             neuron_options = NEURON_OPTIONS.get(neuron, {}) if isinstance(neuron, str) else {}
+        kind = NEURONS.get(neuron) if isinstance(neuron, str) else neuron
+        if not getattr(kind, "causal", True):
+            raise ValueError(
+                "neuron: expected one that is causal and takes any length, as PRF, LIF, DSN and SlidingPSN do, got "
+                f"{neuron!r}"
+            )
         options = {"norm": "none", **(block_options or {})}
         self.encoder = nn.Linear(inputs, width)
         self.body = Backbone(width, depth, neuron=neuron, neuron_options=neuron_options, **options)

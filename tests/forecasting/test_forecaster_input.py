@@ -1,11 +1,13 @@
 """Bad, short and odd input: what is refused, by which words, and what is forecast all the same."""
 
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from spikeseq.neurons import PSN
 from spikeseq_forecasting import SpikingForecaster
 
 from .examples import FH, TINY, fitted, panel, series
@@ -180,6 +182,9 @@ def test_a_series_unseen_in_fit_is_refused_in_update():
     [
         ({"distribution": "normal"}, "distribution: expected one of"),
         ({"neuron": "XYZ"}, "unknown neuron"),
+        ({"neuron": "PSN"}, "neuron: expected one that is causal and takes any length, .*SlidingPSN do, got 'PSN'"),
+        ({"neuron": "MaskedPSN"}, "neuron: expected one that is causal and takes any length, .* got 'MaskedPSN'"),
+        ({"neuron": PSN}, "neuron: expected one that is causal and takes any length, .*PSN"),
         ({"block": "mamba"}, "block: expected one of"),
         ({"validation": 1.0}, "validation: expected a part"),
         ({"device": "tpu"}, "device: expected"),
@@ -192,3 +197,15 @@ def test_a_series_unseen_in_fit_is_refused_in_update():
 def test_wrong_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         fitted(**options)
+
+
+@pytest.mark.parametrize(("name", "value"), [("season", "M"), ("season", 12.0), ("lags", [1, 12]), ("lags", "2")])
+def test_steps_that_are_no_whole_number_are_refused(name, value):
+    with pytest.raises(
+        TypeError, match=rf"{name}: expected a whole number of steps or None, got {re.escape(repr(value))}"
+    ):
+        fitted(**{name: value})
+
+
+def test_sliding_neurons_are_taken():
+    assert fitted(neuron="SlidingPSN").predict().notna().all()

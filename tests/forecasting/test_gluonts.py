@@ -263,6 +263,14 @@ def test_bad_input():
         estimator(num_feat_static_cat=2, cardinality=[3])
     with pytest.raises(ValueError, match=r"below context_length = 24, got season = 30"):
         estimator(season=30)
+    for horizon in (0, -2):
+        with pytest.raises(ValueError, match=f"prediction_length: expected at least 1 step, got {horizon}"):
+            estimator(horizon=horizon)
+    for name in ("season", "lags", "context_length"):
+        with pytest.raises(ValueError, match=f"{name}: expected at least 1 step or None, got 0"):
+            estimator(**{name: 0})
+    with pytest.raises(ValueError, match="neuron: expected one that is causal and takes any length"):
+        estimator(neuron="PSN").train(data(wave(60)))
 
 
 def test_infinite_values_and_unseen_categories_in_a_forecast():
