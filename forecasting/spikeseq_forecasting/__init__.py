@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .classifier import SpikingClassifier as SpikingClassifier
     from .forecaster import SpikingForecaster as SpikingForecaster
     from .gluonts_estimator import SpikingEstimator as SpikingEstimator
+    from .gluonts_predictor import SpikingPredictor as SpikingPredictor
     from .gluonts_predictor import StatefulPredictor as StatefulPredictor
     from .regressor import SpikingRegressor as SpikingRegressor
 
@@ -27,6 +28,7 @@ MODULES = {
     "SpikingClassifier": "classifier",
     "SpikingRegressor": "regressor",
     "SpikingEstimator": "gluonts_estimator",
+    "SpikingPredictor": "gluonts_predictor",
     "StatefulPredictor": "gluonts_predictor",
 }
 
