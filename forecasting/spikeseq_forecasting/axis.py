@@ -60,10 +60,11 @@ def frequency_of(times: pd.DatetimeIndex) -> pd.offsets.BaseOffset:
             "y: expected time stamps with a frequency, or at one spacing with some of them missing, got "
             f"{len(times)} from {times[0]} to {times[-1]} that fit none; give them one, such as y.asfreq('D')"
         )
-    return min(found, key=len).freq
+    freq: Any = min(found, key=len).freq
+    return freq
 
 
-def _candidates(times: pd.DatetimeIndex) -> list[pd.offsets.BaseOffset]:
+def _candidates(times: Any) -> list[pd.offsets.BaseOffset]:
     if len(times) < 2:
         return []
     months = int(_commonest(12 * times.year + times.month))

@@ -255,7 +255,7 @@ class SpikingForecaster(BaseForecaster):
         if self.data_.instances is not None or self.model_.exogenous:
             raise ValueError("predict_rolling: expected a forecaster fitted on a single series without X")
         steps = axis.whole(y.index, self.data_.freq).get_indexer(y.index[np.asarray(origins) - 1]) + 1
-        return rolled(self.model_, self.data_.scales, self.look(pd.DataFrame(y)), steps)
+        return rolled(self.model_, self.data_.scales, self.look(pd.DataFrame(y)), steps.tolist())
 
     def look(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> list[Looked]:
         """For each member the steps of a history from its beginning, what each knows, what its network reads there.
@@ -271,7 +271,7 @@ class SpikingForecaster(BaseForecaster):
         steps = range(1, self.model_.horizon + 1)
         return ForecastingHorizon(steps, is_relative=True).to_absolute_index(cutoff)
 
-    def _set_frequency(self, freq: pd.offsets.BaseOffset | None) -> None:
+    def _set_frequency(self, freq: Any) -> None:
         """sktime's cutoff knows it only where no step is missing and there are many."""
         if isinstance(self._cutoff, pd.DatetimeIndex):
             self._set_cutoff(pd.DatetimeIndex(self._cutoff, freq=freq))

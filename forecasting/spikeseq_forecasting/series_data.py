@@ -141,7 +141,7 @@ class SeriesData:
         """[columns, instances, time], in the order of `exogenous`."""
         if sorted(map(repr, X.columns)) != sorted(map(repr, self.exogenous)):
             raise ValueError(f"X: expected the columns of fit, {self.exogenous}, got {list(X.columns)}")
-        return frames.to_array(X[self.exogenous], times, self.instances)
+        return frames.to_array(X.loc[:, self.exogenous], times, self.instances)
 
     def _some_rows(self, X: pd.DataFrame, times: pd.Index) -> None:
         if not self._rows_at(X, times).any():

@@ -24,7 +24,7 @@ def test_exogenous_values_have_to_be_there():
     assert forecaster.predict(X=x[60:]).notna().all()
 
 
-def two_columns(steps=64):
+def two_columns(steps=64) -> Any:
     return pd.DataFrame({"a": series(steps, seed=3), "b": 1000 * series(steps, seed=4)})
 
 

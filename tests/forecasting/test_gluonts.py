@@ -266,9 +266,10 @@ def test_bad_input():
     for horizon in (0, -2):
         with pytest.raises(ValueError, match=f"prediction_length: expected at least 1 step, got {horizon}"):
             estimator(horizon=horizon)
-    for name in ("season", "lags", "context_length"):
-        with pytest.raises(ValueError, match=f"{name}: expected at least 1 step or None, got 0"):
-            estimator(**{name: 0})
+    nothing: list[dict[str, Any]] = [{"season": 0}, {"lags": 0}, {"context_length": 0}]
+    for options in nothing:
+        with pytest.raises(ValueError, match=f"{next(iter(options))}: expected at least 1 step or None, got 0"):
+            estimator(**options)
     with pytest.raises(ValueError, match="neuron: expected one that is causal and takes any length"):
         estimator(neuron="PSN").train(data(wave(60)))
 
