@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sktime.datasets import load_airline
 
-from spikeseq_forecasting import SpikingForecaster
+from spikeseq_forecasting import SpikingForecaster, plots
 from spikeseq_forecasting.axis import frequency_of, whole
 
 from .examples import TINY, fitted, panel, series
@@ -55,6 +55,24 @@ def test_an_update_over_a_gap_reads_missing_values(kind, first):
         leapt.update(new[row : row + 1], update_params=False)
     assert np.allclose(leapt.predict(), read.update(marked, update_params=False).predict(), rtol=1e-5)
     assert leapt.predict().index.equals(read.predict().index)
+
+
+def test_exogenous_values_of_absent_rows_are_read():
+    y, x = series(68), series(72, seed=3).to_frame("x")
+    marked = y.copy()
+    marked.iloc[[*LOST, 60, 61, 65]] = np.nan
+    forecasts = []
+    for part in (marked, marked.dropna()):
+        early, late = part[part.index <= y.index[59]], part[part.index > y.index[59]]
+        forecaster = fitted(early, X=x[:60]).update(late, X=x[60:68], update_params=False)
+        forecasts.append(forecaster.predict(X=x[68:]))
+    assert np.allclose(*forecasts, rtol=1e-5)
+
+
+def test_a_figure_shows_the_gap():
+    y = series().drop(series().index[[20, 40]])
+    seen = plots.forecast(fitted(y), y).axes[-1].lines[0].get_ydata()
+    assert list(np.flatnonzero(np.isnan(seen))) == [20, 40]
 
 
 def test_a_season_stays_in_phase_over_a_gap():
