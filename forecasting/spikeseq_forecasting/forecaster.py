@@ -66,7 +66,7 @@ class SpikingForecaster(BaseForecaster):
     distribution : "student_t", "quantile", "negative_binomial" or "point", default="student_t"
         The loss and what intervals are made of; "negative_binomial" is for counts, "point" (squared error) has none.
     neuron : str, default="PRF"
-        "PRF", "LIF" or "DSN", or a factory as `spikeseq.neurons.make` takes.
+        "PRF", "LIF", "DSN" or "SlidingPSN", or a factory as `spikeseq.neurons.make` takes; causal, of any length.
     neuron_options : dict, default=None
         Its options; None: those of `spikeseq_forecasting.network.NEURON_OPTIONS`.
     block : "sdtcm" or "spikformer", default="sdtcm"
