@@ -40,6 +40,8 @@ def whole(times: pd.Index, freq: pd.offsets.BaseOffset | None = None) -> pd.Inde
 def after(newest: pd.Index, times: pd.Index) -> pd.Index:
     """All steps after the one of `newest`, which knows its frequency, up to the last of `times`."""
     times = times[times > newest[0]]
+    if len(times) and pd.api.types.is_integer_dtype(times.dtype):  # however far they are
+        return pd.RangeIndex(newest[0] + 1, times[-1] + 1)
     return whole(newest.append(times), getattr(newest, "freq", None))[1:] if len(times) else times
 
 

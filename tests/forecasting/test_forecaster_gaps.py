@@ -57,6 +57,15 @@ def test_an_update_over_a_gap_reads_missing_values(kind, first):
     assert leapt.predict().index.equals(read.predict().index)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gap_may_be_long(kind):
+    y = indexed(kind, 501)
+    marked = y[60:].copy()
+    marked[:-1] = np.nan
+    leapt, read = (fitted(y[:60], season=12).update(new, update_params=False) for new in (y[500:], marked))
+    assert np.allclose(leapt.predict(), read.predict(), rtol=1e-5)
+
+
 def test_exogenous_values_of_absent_rows_are_read():
     y, x = series(68), series(72, seed=3).to_frame("x")
     marked = y.copy()
