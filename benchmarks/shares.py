@@ -45,21 +45,23 @@ def clocked(model: nn.Module, now: Callable[[], float]) -> Iterator[dict[str, fl
 
         return run
 
+    found = [(kind, module) for module in model.modules() for kind, types in KINDS.items() if isinstance(module, types)]
     with ExitStack() as stack:
-        for module in model.modules():
-            for kind in (kind for kind, types in KINDS.items() if isinstance(module, types)):
+        # on the classes: a neuron that has a forward of its own takes no prepared step
+        for kind, owner in {(kind, type(module)) for kind, module in found}:
+            for name in ("forward", "step"):
+                if hasattr(owner, name):
+                    stack.enter_context(patch.object(owner, name, timed(getattr(owner, name), kind)))
+        for kind, module in found:
 
-                def enter(*_: Any) -> None:
-                    began.append(now())
+            def enter(*_: Any) -> None:
+                began.append(now())
 
-                def leave(*_: Any, kind: str = kind) -> None:
-                    spent[kind] += now() - began.pop()
+            def leave(*_: Any, kind: str = kind) -> None:
+                spent[kind] += now() - began.pop()
 
-                for name in ("forward", "step"):
-                    if hasattr(module, name):
-                        stack.enter_context(patch.object(module, name, timed(getattr(module, name), kind)))
-                stack.callback(module.register_full_backward_pre_hook(enter).remove)
-                stack.callback(module.register_full_backward_hook(leave).remove)
+            stack.callback(module.register_full_backward_pre_hook(enter).remove)
+            stack.callback(module.register_full_backward_hook(leave).remove)
         yield spent
 
 
