@@ -44,10 +44,9 @@ class SpikingForecaster(BaseForecaster):
 
     Several series (panel, hierarchy) or columns share the networks; each is scaled by itself. Missing values are taken
     as those of a season before, by members that go from the last value as that, and never trained on; so are time
-    stamps without a row between the first and the last. The columns
-    of exogenous X are known by name; in `predict` it needs a row at each step forecast. A value of it that is missing
-    (NaN; in `fit` and `update` also a row) stands for the mean. Series that end earlier than
-    others count as missing up to the common end.
+    stamps without a row between the first and the last. The columns of exogenous X are known by name; in `predict` it
+    needs a row at each step forecast. A value of it that is missing (NaN; in `fit` and `update` also a row) stands for
+    the mean. Series that end earlier than others count as missing up to the common end.
 
     Fallbacks, each with a warning: a season too long for the data becomes 1 (the last value is the baseline); series
     too short to train on are forecast by the baseline, with a spread of its scale. Without a `season` the index tells
