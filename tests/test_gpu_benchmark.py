@@ -29,7 +29,7 @@ def test_every_case_is_measured_and_shown(monkeypatch: pytest.MonkeyPatch) -> No
         rows = gpu.measured("bandwidth", name, small, (own,))
         found += [facts | row | {"method": row["method"].replace("torch", "triton")} for row in rows]
     for name, shape, methods in gpu.comparisons():
-        kept = [method for method in methods if method.name != "spikingjelly"]
+        kept = [method for method in methods if not method.foreign]
         found += [facts | row for row in gpu.measured("peers", name, shape._replace(batch=1, time=16, width=4), kept)]
     text = gpu.markdown(found)
     for name in gpu.BANDWIDTH:

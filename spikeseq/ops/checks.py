@@ -52,6 +52,8 @@ def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: t
 
 def number(op: str, name: str, value: object, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A parameter that is no tensor as one: Python's numbers in `dtype`, others, such as numpy's, as they are."""
+    if isinstance(value, (int, float, complex)) and device.type != "cpu":
+        return torch.full((), value, dtype=dtype, device=device)  # a copy from the CPU would wait for the queue
     try:
         return torch.as_tensor(value, dtype=dtype if isinstance(value, (int, float, complex)) else None, device=device)
     except (TypeError, ValueError, RuntimeError) as error:

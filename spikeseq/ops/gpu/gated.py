@@ -11,11 +11,12 @@ from torch import Tensor
 from .. import scan
 from ..native.buffers import plain, total_of
 from ..surrogate import Surrogate, atan
+from .carry import carried
 from .gated_back_kernels import gated_backward
 from .gated_kernels import gated_forward
 from .launch import CONVOLVED, GATED, MAX_LAGS, checkpoints_for, rows_for, run
 from .pointwise import history_after, sliding
-from .split import alone, chunks_for, cut, entering, in_parts, inputs_before, leaving, mirrored
+from .split import chunks_for, cut, in_parts, inputs_before
 
 
 def _squarings(tau: float) -> int:
@@ -42,25 +43,24 @@ class _Gated(torch.autograd.Function):
                      "SQUARINGS": -1 if tau is None else _squarings(tau), "LAGS": lags,
                      "parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict,
                      "MEMBRANE": output == "membrane", "BEFORE": form.before, "TILE": form.tile}  # fmt: skip
-        words = form.words(None if starts is None else cut(starts, chunks))
+        begin, words = state, form.words(None if starts is None else cut(starts, chunks))
         rows, gates = cut(x, chunks), None if gate is None else cut(gate, chunks)
         taps, before = None if weight is None else plain(weight.t()), history
         if chunks > 1 and lags > 1:
             before, _ = inputs_before(x, history, starts, chunks)
-        begin = alone(state, chunks)
-        out, ends, products = torch.empty_like(rows), torch.empty_like(begin), None
+        out, ends, products = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1]), None
 
-        def walk(out: Tensor | None, product: Tensor | None, checkpoints: Tensor | None) -> None:
+        def walk(begin: Tensor | None, out: Tensor | None, product: Tensor | None, checkpoints: Tensor | None) -> None:
             run(gated_forward, rows, form.forward, x=rows, gate=gates, weight=taps, bias=bias, history=before,
                 threshold=threshold, state=begin, starts=words, out=out, end=ends, product=product,
                 checkpoints=checkpoints, ROWS=form.rows, **ctx.flags)  # fmt: skip
 
         if chunks > 1:
-            products = torch.empty_like(begin)
-            walk(None, products, None)
-            begin = entering(state, ends, products)
+            products = torch.empty_like(ends)
+            walk(None, None, products, None)
+            begin = carried(state, ends, products, None, None)
         checkpoints = checkpoints_for(rows, form) if any(ctx.needs_input_grad) else None
-        walk(out, None, checkpoints)
+        walk(begin, out, None, checkpoints)
         ctx.save_for_backward(
             x, gate, weight, bias, history, threshold, state, starts, words, before, products, checkpoints
         )
@@ -74,25 +74,24 @@ class _Gated(torch.autograd.Function):
         form, chunks, lags = ctx.form, ctx.chunks, ctx.flags["LAGS"]
         rows, heard, grad_end = cut(x, chunks), cut(plain(grads[0]), chunks), plain(grads[1])
         gates, taps = None if gate is None else cut(gate, chunks), None if weight is None else plain(weight.t())
-        back = mirrored(alone(grad_end, chunks), len(x))
-        grad_states = torch.empty_like(back)
+        grad_states = grad_end.new_empty(len(rows), grad_end.shape[1])
 
-        def walk(**found: Tensor | None) -> None:
+        def walk(back: Tensor | None, **found: Tensor | None) -> None:
             run(gated_backward, rows, form.backward, x=rows, gate=gates, weight=taps, bias=bias, history=before,
                 threshold=threshold, starts=words, checkpoints=checkpoints, grad_out=heard, grad_end=back,
                 grad_state=grad_states, **found, **ctx.flags)  # fmt: skip
 
         wanted = ("x", "gate", "weight", "bias", "history", "threshold")
         if chunks > 1:
-            walk(**{f"grad_{name}": None for name in wanted})
-            back = leaving(grad_end, grad_states, products)
+            walk(None, **{f"grad_{name}": None for name in wanted})
+            grad_end = carried(grad_end, grad_states, products, None, None, back=True)
         grad_x, grad_gate = torch.empty_like(rows), None if gates is None else torch.empty_like(gates)
         grad_before = torch.empty_like(before) if lags else None
         grad_weight = rows_for(rows, lags) if ctx.needs_input_grad[2] else None
         grad_bias = rows_for(rows) if ctx.needs_input_grad[3] else None
         grad_threshold = rows_for(rows) if ctx.needs_input_grad[5] and ctx.options[3] == "spikes" else None
         buffers = grad_x, grad_gate, grad_weight, grad_bias, grad_before, grad_threshold
-        walk(**{f"grad_{name}": buffer for name, buffer in zip(wanted, buffers, strict=True)})
+        walk(grad_end, **{f"grad_{name}": buffer for name, buffer in zip(wanted, buffers, strict=True)})
         if grad_before is not None and lags > 1 and chunks > 1:
             grad_before = _handed_back(grad_x, grad_before, x, history, starts)
         total = total_of(grad_weight)

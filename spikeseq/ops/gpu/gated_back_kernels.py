@@ -93,7 +93,8 @@ def gated_backward(
     MEMBRANE: tl.constexpr, BEFORE: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """As in lif_kernels.py. `grad_weight` [batch, LAGS, width], `grad_bias` and `grad_threshold` [batch, width] take
-    double sums, or are None. With `grad_x` None only `grad_state` is found."""
+    double sums, or are None. `grad_end` None is zero. With `grad_x` None only `grad_state` is
+    found."""
     row, n, inside = place(width, BLOCK)
     stride, tiles = tl.cast(width, tl.int64), time // TILE
     checkpoints += row * (tiles + time % TILE) * stride + n
@@ -110,7 +111,9 @@ def gated_backward(
         history += row * (LAGS - 1) * stride + n
     level = tl.load(threshold + n, mask=inside, other=1.0)
     inverse = tl.div_rn(1.0, level)
-    back = tl.load(grad_end + row * stride + n, mask=inside, other=0.0)
+    back = tl.zeros_like(level)
+    if grad_end is not None:
+        back = tl.load(grad_end + row * stride + n, mask=inside, other=0.0)
     taps = load_taps(weight, bias, n, stride, inside, LAGS)
     later, taps_total = (), ()
     for _ in tl.static_range(LAGS - 1):

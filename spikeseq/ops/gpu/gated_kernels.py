@@ -49,8 +49,8 @@ def gated_forward(
     GATED: tl.constexpr, SQUARINGS: tl.constexpr, LAGS: tl.constexpr, KIND: tl.constexpr, STRICT: tl.constexpr,
     MEMBRANE: tl.constexpr, BEFORE: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """`product` [batch, width] takes the product of all decays, 0 where an episode starts. It, `out`, `starts` and
-    `checkpoints` may be None; so may `gate`, or else weight [LAGS, width], bias and history."""
+    """`product` [batch, width] takes the product of all decays, 0 where an episode starts. It, `state` (zero), `out`,
+    `starts` and `checkpoints` may be None; so may `gate`, or else weight [LAGS, width], bias and history."""
     row, n, inside = place(width, BLOCK)
     stride, blocks = tl.cast(width, tl.int64), time // ROWS
     x += row * time * stride + n
@@ -66,7 +66,9 @@ def gated_forward(
         checkpoints += row * (time // TILE + time % TILE) * stride + n
     level = tl.load(threshold + n, mask=inside, other=1.0)
     inverse = tl.div_rn(1.0, level)
-    v = tl.load(state + row * stride + n, mask=inside, other=0.0)
+    v = tl.zeros_like(level)
+    if state is not None:
+        v = tl.load(state + row * stride + n, mask=inside, other=0.0)
     passed = tl.zeros_like(v) + 1.0
     taps = load_taps(weight, bias, n, stride, inside, LAGS)
     window = load_window(x, history, 0, stride, inside, LAGS)

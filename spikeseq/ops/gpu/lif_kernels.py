@@ -32,7 +32,8 @@ def lif_forward(
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, MEMBRANE: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """One program: BLOCK channels of one row of the batch. `starts`, `out` and `checkpoints` may be None."""
+    """One program: BLOCK channels of one row of the batch. `state` (zero), `starts`, `out` and `checkpoints` may be
+    None."""
     row, n, inside = place(width, BLOCK)
     stride = tl.cast(width, tl.int64)
     x += row * time * stride + n
@@ -46,7 +47,9 @@ def lif_forward(
     level = tl.load(threshold + n, mask=inside, other=1.0)
     inverse = tl.div_rn(1.0, level)
     amount = tl.load(rho + n, mask=inside, other=0.0)
-    v = tl.load(state + row * stride + n, mask=inside, other=0.0)
+    v = tl.zeros_like(level)
+    if state is not None:
+        v = tl.load(state + row * stride + n, mask=inside, other=0.0)
     blocks = time // ROWS
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
     for block in range(blocks):
@@ -134,7 +137,7 @@ def lif_backward(
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, MEMBRANE: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The steps left over, then tiles from last to first. `grad_x` may be None.
+    """The steps left over, then tiles from last to first. `grad_end` (zero) and `grad_x` may be None.
 
     `grad_decay` and `grad_threshold` take one row of double sums for each row of the batch, or are None.
     """
@@ -150,7 +153,9 @@ def lif_backward(
     level = tl.load(threshold + n, mask=inside, other=1.0)
     inverse = tl.div_rn(1.0, level)
     amount = tl.load(rho + n, mask=inside, other=0.0)
-    back = tl.load(grad_end + row * stride + n, mask=inside, other=0.0)
+    back = tl.zeros_like(level)
+    if grad_end is not None:
+        back = tl.load(grad_end + row * stride + n, mask=inside, other=0.0)
     decay_total = tl.zeros([BLOCK], tl.float64)
     threshold_total = tl.zeros([BLOCK], tl.float64)
     STARTS: tl.constexpr = starts is not None

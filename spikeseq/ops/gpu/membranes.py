@@ -8,10 +8,11 @@ from torch import Tensor
 from .. import scan
 from ..native.buffers import plain, total_of
 from ..surrogate import Surrogate
+from .carry import carried
 from .launch import LIF, PRF, checkpoints_for, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
-from .split import alone, chunks_for, cut, entering, in_parts, leaving, mirrored, power_of
+from .split import chunks_for, cut, in_parts
 
 
 class _LIF(torch.autograd.Function):
@@ -22,16 +23,16 @@ class _LIF(torch.autograd.Function):
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
                      "MEMBRANE": output == "membrane", "TILE": LIF.tile}  # fmt: skip
         rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
-        words, begin = LIF.words(masks), alone(state, ctx.chunks)
-        out, ends = torch.empty_like(rows), torch.empty_like(begin)
+        words, begin = LIF.words(masks), state
+        out, ends = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
 
-        def walk(begin: Tensor, out: Tensor | None, checkpoints: Tensor | None) -> None:
+        def walk(begin: Tensor | None, out: Tensor | None, checkpoints: Tensor | None) -> None:
             run(lif_forward, rows, LIF.forward, x=rows, decay=decay, threshold=threshold, rho=rho, state=begin,
                 starts=words, out=out, end=ends, checkpoints=checkpoints, ROWS=LIF.rows, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
-            walk(begin, None, None)
-            begin = entering(state, ends, power_of(decay, rows, masks))
+            walk(None, None, None)
+            begin = carried(state, ends, decay, masks, rows.shape[1])
         checkpoints = checkpoints_for(rows, LIF) if any(ctx.needs_input_grad) else None
         walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, threshold, rho, state, starts, words, checkpoints)
@@ -51,21 +52,20 @@ class _LIF(torch.autograd.Function):
             again = scan.differentiate(define, (x, decay, threshold, state), grads)
             return *again[:3], None, again[3], *[None] * 5
         rows, heard, grad_end = cut(x, ctx.chunks), cut(plain(grads[0]), ctx.chunks), plain(grads[1])
-        back = mirrored(alone(grad_end, ctx.chunks), len(x))
-        grad_x, grad_states = torch.empty_like(rows), torch.empty_like(back)
+        grad_x, grad_states = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
 
-        def walk(back: Tensor, grad_x: Tensor | None, **sums: Tensor | None) -> None:
+        def walk(back: Tensor | None, grad_x: Tensor | None, **sums: Tensor | None) -> None:
             run(lif_backward, rows, LIF.backward, x=rows, decay=decay, threshold=threshold, rho=rho, starts=words,
                 checkpoints=checkpoints, grad_out=heard, grad_end=back, grad_x=grad_x, grad_state=grad_states,
                 **sums, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
-            walk(back, None, grad_decay=None, grad_threshold=None)
+            walk(None, None, grad_decay=None, grad_threshold=None)
             masks = None if starts is None else cut(starts, ctx.chunks)
-            back = leaving(grad_end, grad_states, power_of(decay, rows, masks))
+            grad_end = carried(grad_end, grad_states, decay, masks, rows.shape[1], back=True)
         grad_decay = rows_for(rows) if ctx.needs_input_grad[1] else None
         grad_threshold = rows_for(rows) if ctx.needs_input_grad[2] and output == "spikes" else None
-        walk(back, grad_x, grad_decay=grad_decay, grad_threshold=grad_threshold)
+        walk(grad_end, grad_x, grad_decay=grad_decay, grad_threshold=grad_threshold)
         return (
             grad_x.view(x.shape), total_of(grad_decay), total_of(grad_threshold), None, grad_states[:: ctx.chunks],
             *[None] * 5,
@@ -82,18 +82,18 @@ class _PRF(torch.autograd.Function):
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
                      "OUTPUT": output, "PAIRS": x.is_complex(), "TILE": PRF.tile}  # fmt: skip
         rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
-        words, begin = PRF.words(masks), alone(state, ctx.chunks)
+        words, begin = PRF.words(masks), state
         out = torch.empty_like(rows, dtype=torch.complex64 if output == "states" else x.dtype)
-        ends = torch.empty_like(begin)
+        ends = state.new_empty(len(rows), state.shape[1])
 
-        def walk(begin: Tensor, out: Tensor | None, checkpoints: Tensor | None) -> None:
+        def walk(begin: Tensor | None, out: Tensor | None, checkpoints: Tensor | None) -> None:
             run(prf_forward, rows, PRF.forward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
                 rho=rho, state=pairs(begin), starts=words, out=pairs(out), end=pairs(ends),
                 checkpoints=checkpoints, ROWS=PRF.rows, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
-            walk(begin, None, None)
-            begin = entering(state, ends, power_of(decay, rows, masks))
+            walk(None, None, None)
+            begin = carried(state, ends, decay, masks, rows.shape[1])
         checkpoints = checkpoints_for(rows, PRF, planes=2) if any(ctx.needs_input_grad) else None
         walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, words, checkpoints)
@@ -115,23 +115,22 @@ class _PRF(torch.autograd.Function):
             again = scan.differentiate(define, (x, decay, gain, threshold, state), grads)
             return *again[:4], None, again[4], *[None] * 5
         rows, heard, grad_end = cut(x, ctx.chunks), cut(plain(grads[0]), ctx.chunks), plain(grads[1])
-        back = mirrored(alone(grad_end, ctx.chunks), len(x))
-        grad_x, grad_states = torch.empty_like(rows), torch.empty_like(back)
+        grad_x, grad_states = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
 
-        def walk(back: Tensor, grad_x: Tensor | None, **sums: Tensor | None) -> None:
+        def walk(back: Tensor | None, grad_x: Tensor | None, **sums: Tensor | None) -> None:
             run(prf_backward, rows, PRF.backward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
                 rho=rho, starts=words, checkpoints=checkpoints, grad_out=pairs(heard), grad_end=pairs(back),
                 grad_x=pairs(grad_x), grad_state=pairs(grad_states),
                 **sums, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
-            walk(back, None, grad_decay=None, grad_gain=None, grad_threshold=None)
+            walk(None, None, grad_decay=None, grad_gain=None, grad_threshold=None)
             masks = None if starts is None else cut(starts, ctx.chunks)
-            back = leaving(grad_end, grad_states, power_of(decay, rows, masks))
+            grad_end = carried(grad_end, grad_states, decay, masks, rows.shape[1], back=True)
         grad_decay = rows_for(rows, 2) if ctx.needs_input_grad[1] else None
         grad_gain = rows_for(rows) if ctx.needs_input_grad[2] else None
         grad_threshold = rows_for(rows) if ctx.needs_input_grad[3] and output == "spikes" else None
-        walk(back, grad_x, grad_decay=grad_decay, grad_gain=grad_gain, grad_threshold=grad_threshold)
+        walk(grad_end, grad_x, grad_decay=grad_decay, grad_gain=grad_gain, grad_threshold=grad_threshold)
         turn = total_of(grad_decay)
         return (
             grad_x.view(x.shape), None if turn is None else torch.complex(turn[0], turn[1]), total_of(grad_gain),

@@ -102,6 +102,9 @@ def sliding(
 
 def history_after(x: Tensor, history: Tensor, lags: int, starts: Tensor | None) -> Tensor:
     """The last lags - 1 inputs of the present episode, from the last steps of `x` alone."""
-    tail = slice(max(x.shape[1] - lags + 1, 0), None)
+    time, past = x.shape[1], lags - 1
+    if starts is None and time >= past:
+        return x[:, time - past :].to(history.dtype, copy=True)
+    tail = slice(max(time - past, 0), None)
     starts = None if starts is None else starts[:, tail]
     return window_of(x[:, tail].to(history.dtype), history, reach_of(x[:, tail], lags, starts), starts)

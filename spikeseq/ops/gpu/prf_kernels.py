@@ -46,7 +46,8 @@ def prf_forward(
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, OUTPUT: tl.constexpr, PAIRS: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """`decay`, `state` and `end` are complex; `checkpoints` [batch, kept, 2, width] are planar. `out` may be None."""
+    """`decay`, `state` and `end` are complex; `checkpoints` [batch, kept, 2, width] are planar. `state` (zero) and
+    `out` may be None."""
     row, n, inside = place(width, BLOCK)
     stride = tl.cast(width, tl.int64)
     x += row * time * stride + n
@@ -62,8 +63,10 @@ def prf_forward(
     level = tl.load(threshold + n, mask=inside, other=1.0)
     inverse = tl.div_rn(1.0, level)
     amount = tl.load(rho + n, mask=inside, other=0.0)
-    z = tl.load(state + row * stride + n, mask=inside, other=0)
-    re, im = real_of(z), imag_of(z)
+    re, im = tl.zeros_like(level), tl.zeros_like(level)
+    if state is not None:
+        z = tl.load(state + row * stride + n, mask=inside, other=0)
+        re, im = real_of(z), imag_of(z)
     blocks = time // ROWS
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
     for block in range(blocks):
@@ -193,8 +196,10 @@ def prf_backward(
     level = tl.load(threshold + n, mask=inside, other=1.0)
     inverse = tl.div_rn(1.0, level)
     amount = tl.load(rho + n, mask=inside, other=0.0)
-    z = tl.load(grad_end + row * stride + n, mask=inside, other=0)
-    back_re, back_im = real_of(z), imag_of(z)
+    back_re, back_im = tl.zeros_like(level), tl.zeros_like(level)
+    if grad_end is not None:
+        z = tl.load(grad_end + row * stride + n, mask=inside, other=0)
+        back_re, back_im = real_of(z), imag_of(z)
     a_total = tl.zeros([BLOCK], tl.float64)
     b_total = tl.zeros([BLOCK], tl.float64)
     gain_total = tl.zeros([BLOCK], tl.float64)

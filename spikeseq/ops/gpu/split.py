@@ -2,10 +2,10 @@
 
 A batch of few rows and channels leaves most of the device idle, since a program walks along the whole of time. There
 the chunks of a sequence are rows of a larger batch. A first pass finds where each chunk would end if it began at zero,
-a short scan over the chunks what truly enters each, and the second pass is the usual one. The backward pass does the
-same from the end. A neuron that resets cannot be cut so: its state depends on every spike before. What a whole chunk
-multiplies its state with, `factor` [batch * chunks, width], is a power of a constant decay (`power_of`); decays that
-vary in time are multiplied up in the first pass. Chunks are equal; a length that gives none goes in two parts.
+a short scan over the chunks what truly enters each (carry.py), and the second pass is the usual one. The backward pass
+does the same from the end. A neuron that resets cannot be cut so: its state depends on every spike before. What a whole
+chunk multiplies its state with is a power of a constant decay; decays that vary in time are multiplied up in the first
+pass. Chunks are equal; a length that gives none goes in two parts.
 """
 
 from __future__ import annotations
@@ -62,52 +62,6 @@ def cut(x: Tensor, chunks: int) -> Tensor:
     return x.reshape(x.shape[0] * chunks, x.shape[1] // chunks, *x.shape[2:])
 
 
-def alone(state: Tensor, chunks: int) -> Tensor:
-    """States of the first pass: `state` [batch, width] enters each row's first chunk, nothing the others."""
-    if chunks == 1:
-        return state
-    rows = torch.zeros(state.shape[0], chunks, state.shape[1], dtype=state.dtype, device=state.device)
-    rows[:, 0] = state
-    return rows.flatten(0, 1)
-
-
-def power_of(decay: Tensor, rows: Tensor, starts: Tensor | None) -> Tensor:
-    """`decay`^steps for each of `rows` [batch * chunks, steps, width], 0 where an episode starts within."""
-    # the power in double: a long rotation in float32 would be off by its whole rounding error times its length
-    wide = decay.to(torch.complex128 if decay.is_complex() else torch.float64)
-    power = wide.pow(rows.shape[1]).to(decay.dtype).expand(rows.shape[0], -1)
-    return power if starts is None else power * ~starts.any(1, keepdim=True)
-
-
-def entering(first: Tensor, ends: Tensor, factor: Tensor) -> Tensor:
-    """What enters each chunk, [batch * chunks, width], from where the chunks end in the first pass.
-
-        E_c = ends_c + factor_c * E_{c-1}
-
-    by doubling over the chunks. first: what enters the first, [batch, width].
-    """
-    batch = first.shape[0]
-    true = ends.view(batch, -1, ends.shape[1]).clone()
-    factor = factor.reshape(true.shape).clone()
-    reach = 1
-    while reach < true.shape[1]:
-        carried = true[:, reach:] + factor[:, reach:] * true[:, :-reach]
-        grown = factor[:, reach:] * factor[:, :-reach]
-        true[:, reach:], factor[:, reach:] = carried, grown
-        reach *= 2
-    return torch.cat((first.unsqueeze(1), true[:, :-1]), 1).flatten(0, 1)
-
-
-def leaving(last: Tensor, begins: Tensor, factor: Tensor) -> Tensor:
-    """`entering` for gradients, which come from the end: what comes back into each chunk, [batch * chunks, width].
-
-    last: the gradient of the end state, [batch, width]; begins: gradients of the chunks' first states in the first
-    pass.
-    """
-    batch = last.shape[0]
-    return mirrored(entering(last, mirrored(begins, batch), mirrored(factor.conj(), batch)), batch)
-
-
 def inputs_before(x: Tensor, history: Tensor, starts: Tensor | None, chunks: int) -> tuple[Tensor, Tensor | None]:
     """The last inputs before each chunk, [batch * chunks, past, width], and which of them count, None for all.
 
@@ -123,10 +77,3 @@ def inputs_before(x: Tensor, history: Tensor, starts: Tensor | None, chunks: int
         counts = (later == 0).unsqueeze(-1).unflatten(0, (batch, chunks))
         ends = ends * counts
     return torch.cat((history.unsqueeze(1), ends[:, :-1]), 1).flatten(0, 1), counts
-
-
-def mirrored(rows: Tensor, batch: int) -> Tensor:
-    """Rows of chunks, [batch * chunks, ...], in the opposite order within each sequence."""
-    if rows.shape[0] == batch:
-        return rows
-    return rows.unflatten(0, (batch, -1)).flip(1).flatten(0, 1)
