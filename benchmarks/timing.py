@@ -96,7 +96,7 @@ def passes(case: Case, method: Method, module: nn.Module, x: Tensor) -> dict[str
     """
     x = (x.transpose(0, 1) if method.time_first else x).detach().clone(memory_format=torch.contiguous_format)
     inputs = [x.requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
-    above = torch.randn(x.shape, dtype=case.output)
+    above = torch.randn(x.shape, dtype=case.output, device=x.device)
 
     def forward() -> None:
         run(method, module, x)

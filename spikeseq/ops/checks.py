@@ -39,7 +39,7 @@ def complex_of(dtype: torch.dtype) -> torch.dtype:
 def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: torch.dtype) -> Tensor:
     """A scalar or [width] parameter as [width], in the dtype of the state, on the device of `x`."""
     if not isinstance(value, Tensor):
-        value = number(op, name, value, dtype, x.device)
+        value = number(op, name, value, dtype, x.device, x.shape[-1:])
     width = x.shape[-1]
     if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, width)):
         raise ValueError(f"{op}: expected {name} as a scalar or [width] = [{width}], got {shape_of(value)}")
@@ -50,10 +50,15 @@ def per_channel(op: str, name: str, value: Tensor | complex, x: Tensor, dtype: t
     return value.to(dtype).expand(width)
 
 
-def number(op: str, name: str, value: object, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A parameter that is no tensor as one: Python's numbers in `dtype`, others, such as numpy's, as they are."""
+def number(
+    op: str, name: str, value: object, dtype: torch.dtype, device: torch.device, size: tuple[int, ...] = ()
+) -> Tensor:
+    """A parameter that is no tensor as one: Python's numbers in `dtype`, others, such as numpy's, as they are.
+
+    On a GPU it is written there at once in its final `size`: a copy from the CPU would wait for the queue.
+    """
     if isinstance(value, (int, float, complex)) and device.type != "cpu":
-        return torch.full((), value, dtype=dtype, device=device)  # a copy from the CPU would wait for the queue
+        return torch.full(size, value, dtype=dtype, device=device)
     try:
         return torch.as_tensor(value, dtype=dtype if isinstance(value, (int, float, complex)) else None, device=device)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -191,7 +191,9 @@ def differentiate(define, inputs: tuple[Tensor, ...], grads) -> tuple[Tensor | N
         aliases = [tensor.view_as(tensor) for tensor in inputs]
         wanted = [alias for alias in aliases if alias.requires_grad]
         outputs = define(*aliases)
-        pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if out.requires_grad]
+        pairs = [
+            (out, grad) for out, grad in zip(outputs, grads, strict=True) if out.requires_grad and grad is not None
+        ]
         found = iter(
             torch.autograd.grad(
                 [out for out, _ in pairs], wanted, [grad for _, grad in pairs], create_graph=True, allow_unused=True

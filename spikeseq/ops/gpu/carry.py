@@ -45,12 +45,15 @@ def carry(
     first, ends, factor, fresh, out, steps, time, width,
     PAIRS: tl.constexpr, BACK: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """`time` counts chunks. first: [batch, width]; ends, out: [batch, time, width]. With `steps` None `factor` has the
-    shape of `ends`, else it is the decay of one step, [width]; `fresh` [batch, time] is true where an episode starts in
-    the chunk, or None."""
+    """`time` counts chunks. first: [batch, width], or None for zero; ends, out: [batch, time, width]. With `steps`
+    None `factor` is like `ends`, else it is the decay of one step, [width]. fresh: [batch, time], whether an episode
+    starts in the chunk, or None."""
     row, n, inside = place(width, BLOCK)
     stride = tl.cast(width, tl.int64)
-    re, im = parts(tl.load(first + row * stride + n, mask=inside, other=0), PAIRS)
+    re = tl.zeros([BLOCK], tl.float32)
+    im = re
+    if first is not None:
+        re, im = parts(tl.load(first + row * stride + n, mask=inside, other=0), PAIRS)
     if steps is not None:
         power_re, power_im = parts(tl.load(factor + n, mask=inside, other=0), PAIRS)
         power_re, power_im = power_of(power_re, power_im, steps)
@@ -85,21 +88,21 @@ def carry(
             moved = (f_re * re - f_im * im) + end_re
             im = (f_im * re + f_re * im) + end_im
             re = moved
-    # nothing more: the end of the last chunk comes from the second pass
 
 
 ROWS, BLOCK = 8, 32  # chunks read at once, channels a program
 
 
 def carried(
-    first: Tensor, ends: Tensor, factor: Tensor, starts: Tensor | None, steps: int | None, back: bool = False
-) -> Tensor:
+    first: Tensor | None, ends: Tensor, chunks: int, factor: Tensor, starts: Tensor | None, steps: int | None,
+    back: bool = False,
+) -> Tensor:  # fmt: skip
     """What enters each chunk, like `ends` [batch * chunks, width]; from behind if `back`.
 
-    first: what enters the first, [batch, width]. factor: what each chunk multiplies with, like `ends`, or with `steps`
-    the decay of one step, [width]. starts: of the chunks' steps, [batch * chunks, steps], or None.
+    first: what enters the first, [batch, width], None for zero. factor: what each chunk multiplies with, like `ends`,
+    or with `steps` the decay of one step, [width]. starts: of the chunks' steps, [batch * chunks, steps], or None.
     """
-    rows = ends.view(first.shape[0], -1, first.shape[1])
+    rows = ends.unflatten(0, (-1, chunks))
     out = torch.empty_like(rows)
     fresh = None if starts is None else starts.any(1).view(torch.uint8)
     given: dict[str, Any] = {"first": pairs(first), "ends": pairs(rows), "factor": pairs(factor), "fresh": fresh}

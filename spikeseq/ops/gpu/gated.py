@@ -14,7 +14,7 @@ from ..surrogate import Surrogate, atan
 from .carry import carried
 from .gated_back_kernels import gated_backward
 from .gated_kernels import gated_forward
-from .launch import CONVOLVED, GATED, MAX_LAGS, checkpoints_for, rows_for, run
+from .launch import CONVOLVED, GATED, MAX_LAGS, checkpoints_for, heard, rows_for, run
 from .pointwise import history_after, sliding
 from .split import chunks_for, cut, in_parts, inputs_before
 
@@ -37,6 +37,7 @@ class _Gated(torch.autograd.Function):
         output,
     ):  # fmt: skip
         form, lags = (GATED, 0) if weight is None else (CONVOLVED, weight.shape[1])
+        ctx.set_materialize_grads(False)
         chunks = chunks_for(x, "none", form.rows)
         ctx.form, ctx.chunks, ctx.options = form, chunks, (tau, surrogate, strict, output)
         ctx.flags = {"inverse_tau": 1.0 if tau is None else 1.0 / tau, "GATED": tau is not None,
@@ -58,7 +59,7 @@ class _Gated(torch.autograd.Function):
         if chunks > 1:
             products = torch.empty_like(ends)
             walk(None, None, products, None)
-            begin = carried(state, ends, products, None, None)
+            begin = carried(state, ends, chunks, products, None, None)
         checkpoints = checkpoints_for(rows, form) if any(ctx.needs_input_grad) else None
         walk(begin, out, None, checkpoints)
         ctx.save_for_backward(
@@ -68,23 +69,26 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        x, gate, weight, bias, history, threshold, _, starts, words, before, products, checkpoints = ctx.saved_tensors
+        x, gate, weight, bias, history, threshold, state, starts, words, before, products, checkpoints = (
+            ctx.saved_tensors
+        )
         if torch.is_grad_enabled():
             return *_differentiable(ctx, grads), *[None] * 5
         form, chunks, lags = ctx.form, ctx.chunks, ctx.flags["LAGS"]
-        rows, heard, grad_end = cut(x, chunks), cut(plain(grads[0]), chunks), plain(grads[1])
+        rows, grad_out = cut(x, chunks), cut(heard(grads[0], x), chunks)
+        grad_end = None if grads[1] is None else plain(grads[1])
         gates, taps = None if gate is None else cut(gate, chunks), None if weight is None else plain(weight.t())
-        grad_states = grad_end.new_empty(len(rows), grad_end.shape[1])
+        grad_states = state.new_empty(len(rows), state.shape[1])
 
         def walk(back: Tensor | None, **found: Tensor | None) -> None:
             run(gated_backward, rows, form.backward, x=rows, gate=gates, weight=taps, bias=bias, history=before,
-                threshold=threshold, starts=words, checkpoints=checkpoints, grad_out=heard, grad_end=back,
+                threshold=threshold, starts=words, checkpoints=checkpoints, grad_out=grad_out, grad_end=back,
                 grad_state=grad_states, **found, **ctx.flags)  # fmt: skip
 
         wanted = ("x", "gate", "weight", "bias", "history", "threshold")
         if chunks > 1:
             walk(None, **{f"grad_{name}": None for name in wanted})
-            grad_end = carried(grad_end, grad_states, products, None, None, back=True)
+            grad_end = carried(grad_end, grad_states, chunks, products, None, None, back=True)
         grad_x, grad_gate = torch.empty_like(rows), None if gates is None else torch.empty_like(gates)
         grad_before = torch.empty_like(before) if lags else None
         grad_weight = rows_for(rows, lags) if ctx.needs_input_grad[2] else None

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..native.buffers import plain
+
 OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}  # one warp a program; products and sums rounded one by one
 
 
@@ -15,13 +17,13 @@ OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}  # one warp a program; pro
 class Form:
     """How a recurrence's kernels cut their work.
 
-    More rows at once hide more of the memory's latency and take more registers (and Triton longer to compile); a
-    backward program holds about twice as many rows as a forward one, hence its narrower block.
+    More rows in flight hide more of the latency and take more registers (and Triton longer to compile). A block
+    of 32 channels is one a thread: more programs are worth more than wider ones.
     """
 
     tile: int = 16  # steps between two checkpoints, and rows at once in the backward pass
-    rows: int = 16  # rows at once in the forward pass, a multiple of `tile`
-    forward: int = 64  # channels a program
+    rows: int = 64  # rows in flight in the forward pass, a multiple of `tile`
+    forward: int = 32  # channels a program
     backward: int = 32
     before: int = 0  # steps ahead of a tile whose starts its word tells too
 
@@ -38,12 +40,12 @@ class Form:
         return (padded.unfold(1, len(bits), self.tile) * bits).sum(-1, dtype=torch.int32)
 
 
-LIF = Form(rows=32)
+LIF = Form()
 PRF = Form()
 STEPS, BLOCK = 32, 64  # a patch
-GATED = Form(tile=8, rows=8)  # two rows a step forward and three backward
+GATED = Form(rows=32)  # two rows a step forward and three backward
 MAX_LAGS = 8  # of a gate that the kernel makes itself
-CONVOLVED = Form(tile=8, before=MAX_LAGS)
+CONVOLVED = Form(rows=32, before=MAX_LAGS)
 
 
 def run(kernel: Any, x: Tensor, block: int, /, **arguments: Any) -> None:
@@ -72,6 +74,11 @@ def checkpoints_for(x: Tensor, form: Form, planes: int = 1) -> Tensor:
 def rows_for(x: Tensor, *planes: int) -> Tensor:
     """Room for a parameter's gradient, one row for each sequence: summed in double, in one order."""
     return torch.empty(x.shape[0], *planes, x.shape[2], dtype=torch.float64, device=x.device)
+
+
+def heard(grad: Tensor | None, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The gradient of an output shaped like `x`, as the kernels read it; zeros where none came."""
+    return torch.zeros_like(x, dtype=dtype) if grad is None else plain(grad)
 
 
 def pairs(z: Tensor | None) -> Tensor | None:

@@ -9,7 +9,7 @@ from .. import scan
 from ..native.buffers import plain, total_of
 from ..surrogate import Surrogate
 from .carry import carried
-from .launch import LIF, PRF, checkpoints_for, pairs, rows_for, run
+from .launch import LIF, PRF, checkpoints_for, heard, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
 from .split import chunks_for, cut, in_parts
@@ -18,6 +18,7 @@ from .split import chunks_for, cut, in_parts
 class _LIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, decay, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output):
+        ctx.set_materialize_grads(False)
         ctx.chunks = chunks_for(x, reset, LIF.rows)
         ctx.options = surrogate, reset, strict, output
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
@@ -32,7 +33,7 @@ class _LIF(torch.autograd.Function):
 
         if ctx.chunks > 1:
             walk(None, None, None)
-            begin = carried(state, ends, decay, masks, rows.shape[1])
+            begin = carried(state, ends, ctx.chunks, decay, masks, rows.shape[1])
         checkpoints = checkpoints_for(rows, LIF) if any(ctx.needs_input_grad) else None
         walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, threshold, rho, state, starts, words, checkpoints)
@@ -51,18 +52,19 @@ class _LIF(torch.autograd.Function):
 
             again = scan.differentiate(define, (x, decay, threshold, state), grads)
             return *again[:3], None, again[3], *[None] * 5
-        rows, heard, grad_end = cut(x, ctx.chunks), cut(plain(grads[0]), ctx.chunks), plain(grads[1])
+        rows, grad_out = cut(x, ctx.chunks), cut(heard(grads[0], x), ctx.chunks)
+        grad_end = None if grads[1] is None else plain(grads[1])
         grad_x, grad_states = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
 
         def walk(back: Tensor | None, grad_x: Tensor | None, **sums: Tensor | None) -> None:
             run(lif_backward, rows, LIF.backward, x=rows, decay=decay, threshold=threshold, rho=rho, starts=words,
-                checkpoints=checkpoints, grad_out=heard, grad_end=back, grad_x=grad_x, grad_state=grad_states,
+                checkpoints=checkpoints, grad_out=grad_out, grad_end=back, grad_x=grad_x, grad_state=grad_states,
                 **sums, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
             walk(None, None, grad_decay=None, grad_threshold=None)
             masks = None if starts is None else cut(starts, ctx.chunks)
-            grad_end = carried(grad_end, grad_states, decay, masks, rows.shape[1], back=True)
+            grad_end = carried(grad_end, grad_states, ctx.chunks, decay, masks, rows.shape[1], back=True)
         grad_decay = rows_for(rows) if ctx.needs_input_grad[1] else None
         grad_threshold = rows_for(rows) if ctx.needs_input_grad[2] and output == "spikes" else None
         walk(grad_end, grad_x, grad_decay=grad_decay, grad_threshold=grad_threshold)
@@ -77,6 +79,7 @@ class _PRF(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, decay, gain, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output):
+        ctx.set_materialize_grads(False)
         ctx.chunks = chunks_for(x, reset, PRF.rows)
         ctx.options = surrogate, reset, strict, output
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
@@ -93,7 +96,7 @@ class _PRF(torch.autograd.Function):
 
         if ctx.chunks > 1:
             walk(None, None, None)
-            begin = carried(state, ends, decay, masks, rows.shape[1])
+            begin = carried(state, ends, ctx.chunks, decay, masks, rows.shape[1])
         checkpoints = checkpoints_for(rows, PRF, planes=2) if any(ctx.needs_input_grad) else None
         walk(begin, out, checkpoints)
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, words, checkpoints)
@@ -114,19 +117,21 @@ class _PRF(torch.autograd.Function):
 
             again = scan.differentiate(define, (x, decay, gain, threshold, state), grads)
             return *again[:4], None, again[4], *[None] * 5
-        rows, heard, grad_end = cut(x, ctx.chunks), cut(plain(grads[0]), ctx.chunks), plain(grads[1])
+        rows = cut(x, ctx.chunks)
+        grad_out = cut(heard(grads[0], x, torch.complex64 if output == "states" else None), ctx.chunks)
+        grad_end = None if grads[1] is None else plain(grads[1])
         grad_x, grad_states = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
 
         def walk(back: Tensor | None, grad_x: Tensor | None, **sums: Tensor | None) -> None:
             run(prf_backward, rows, PRF.backward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
-                rho=rho, starts=words, checkpoints=checkpoints, grad_out=pairs(heard), grad_end=pairs(back),
+                rho=rho, starts=words, checkpoints=checkpoints, grad_out=pairs(grad_out), grad_end=pairs(back),
                 grad_x=pairs(grad_x), grad_state=pairs(grad_states),
                 **sums, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
             walk(None, None, grad_decay=None, grad_gain=None, grad_threshold=None)
             masks = None if starts is None else cut(starts, ctx.chunks)
-            grad_end = carried(grad_end, grad_states, decay, masks, rows.shape[1], back=True)
+            grad_end = carried(grad_end, grad_states, ctx.chunks, decay, masks, rows.shape[1], back=True)
         grad_decay = rows_for(rows, 2) if ctx.needs_input_grad[1] else None
         grad_gain = rows_for(rows) if ctx.needs_input_grad[2] else None
         grad_threshold = rows_for(rows) if ctx.needs_input_grad[3] and output == "spikes" else None

@@ -12,8 +12,8 @@ from spikeseq.ops import dispatch
 from spikeseq.ops.gpu import launch
 from tests.ops.gpu import cases
 
-# 67 steps: two blocks of 32 rows forward, four tiles of 16 backward (eight of 8), and steps left over
-LONG, WIDE = (1, 67, 3), (2, 9, 70)
+# 131 steps: two blocks of 64 rows forward, eight tiles of 16 backward, and steps left over
+LONG, WIDE = (1, 131, 3), (2, 9, 70)
 MANY = list(cases.every_case((1, 2, 1), "cpu", False))
 SHORT = ["lif soft", "prf soft", "dsn atan", "scan complex turning", "scan real varying", "conv_dsn 4", "sliding 4",
          "spike atan"]  # fmt: skip

@@ -43,22 +43,23 @@ def test_as_long_as_is_cut_by_itself() -> None:
 
 
 def test_more_than_2_to_the_31_elements() -> None:
-    """The last row is what it is alone: no offset overflows."""
+    """The last rows are what they are alone: no offset overflows."""
     size = (2100, 1024, 1024)
     if torch.cuda.mem_get_info()[0] < 16 * size[0] * size[1] * size[2]:
         pytest.skip("needs 35 GB of the device's memory")
     x = torch.zeros(size, dtype=torch.bfloat16, device="cuda")
-    x[-1] = torch.randn(size[1:], device="cuda")
+    few = split.FILL // (split.GAIN * size[2]) + 1  # too many to be cut along time
+    x[-few:] = torch.randn(few, *size[1:], device="cuda")
     turning, weight = torch.full((1024,), 0.9 + 0.1j, device="cuda"), torch.randn(1024, 4, device="cuda")
     calls = [lambda x: ops.lif(x, 0.9)[0], lambda x: ops.prf(x, turning, 1.0)[0], lambda x: ops.conv_dsn(x, weight)[0],
              lambda x: ops.dsn(x, x)[0], lambda x: ops.sliding(x, weight)[0], lambda x: ops.spike(x)]  # fmt: skip
     for call in calls:
         results = []
-        for rows in (x, x[-1:]):
+        for rows in (x, x[-few:]):
             given = rows.detach().requires_grad_()
             out = call(given)
             (grad,) = torch.autograd.grad(out, given, torch.ones_like(out))
-            results.append((out[-1:].detach().clone(), grad[-1:].clone()))
+            results.append((out[-few:].detach().clone(), grad[-few:].clone()))
             del out, grad
         for got, wanted in zip(*results, strict=True):
             assert torch.equal(got, wanted)
@@ -87,3 +88,42 @@ def test_a_million_decisions_bit_for_bit() -> None:
             results.append(ops.lif(x, decay, 0.7))
     for got, wanted in zip(*results, strict=True):
         assert torch.equal(got, wanted)
+
+
+NEURONS = {
+    "lif": lambda: spikeseq.LIF(40, 0.9, rho=0.8),
+    "lif trained": lambda: spikeseq.LIF(40, 0.9, train_decay=True),
+    "prf": lambda: spikeseq.PRF(40),
+    "dsn": lambda: spikeseq.DSN(40),
+    "sliding psn": lambda: spikeseq.SlidingPSN(40),
+}
+
+
+@pytest.mark.parametrize("name", NEURONS)
+@pytest.mark.parametrize("time", [50, split.GAIN * split.LEAST])
+def test_nothing_waits_for_the_device(name: str, time: int) -> None:
+    """Neither a forward nor a backward pass: the host runs ahead, and a CUDA graph can hold both and gives the same."""
+    neuron, x = NEURONS[name]().cuda(), torch.randn(2, time, 40, device="cuda", requires_grad=True)
+    inputs = [x, *neuron.parameters()]
+
+    def both() -> list[torch.Tensor]:
+        out, _ = neuron(x)
+        return [out, *torch.autograd.grad(out.square().sum(), inputs)]
+
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        wanted = [result.detach().clone() for result in both()]
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        both()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = both()
+    for result in found:
+        result.detach().fill_(torch.nan)
+    graph.replay()
+    for got, expected in zip(found, wanted, strict=True):
+        assert torch.equal(got, expected)
