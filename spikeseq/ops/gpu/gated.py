@@ -14,7 +14,7 @@ from ..surrogate import Surrogate, atan
 from .carry import carried
 from .gated_back_kernels import gated_backward
 from .gated_kernels import gated_forward
-from .launch import CONVOLVED, GATED, MAX_LAGS, checkpoints_for, heard, rows_for, run
+from .launch import CONVOLVED, GATED, MAX_LAGS, VARYING, Form, checkpoints_for, heard, rows_for, run
 from .pointwise import history_after, sliding
 from .split import chunks_for, cut, in_parts, inputs_before
 
@@ -23,6 +23,10 @@ def _squarings(tau: float) -> int:
     """k where 1/tau = 2^k, for which a power is k squarings; else -1."""
     mantissa, exponent = math.frexp(1.0 / tau)
     return exponent - 1 if mantissa == 0.5 and 1 <= exponent <= 7 else -1
+
+
+def _form_of(tau: float | None) -> Form:
+    return VARYING if tau is None else GATED
 
 
 class _Gated(torch.autograd.Function):
@@ -36,7 +40,7 @@ class _Gated(torch.autograd.Function):
         ctx, x, gate, weight, bias, history, threshold, state, starts, tau: float | None, surrogate: Surrogate, strict,
         output,
     ):  # fmt: skip
-        form, lags = (GATED, 0) if weight is None else (CONVOLVED, weight.shape[1])
+        form, lags = _form_of(tau) if weight is None else CONVOLVED, 0 if weight is None else weight.shape[1]
         ctx.set_materialize_grads(False)
         chunks = chunks_for(x, "none", form.rows)
         ctx.form, ctx.chunks, ctx.options = form, chunks, (tau, surrogate, strict, output)
@@ -156,7 +160,7 @@ def _given(x: Tensor, gate: Tensor, threshold: Tensor, state: Tensor, starts: Te
     def walk(x: Tensor, gate: Tensor, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
         return _Gated.apply(plain(x), plain(gate), None, None, None, threshold, plain(state), starts, *options)  # pyright: ignore
 
-    return in_parts(walk, "none", GATED.rows, x, gate, starts, state)
+    return in_parts(walk, "none", _form_of(options[0]).rows, x, gate, starts, state)
 
 
 def conv_dsn(

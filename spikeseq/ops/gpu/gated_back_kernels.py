@@ -19,18 +19,16 @@ from .window import added_to_taps, heard_later, load_taps, load_window, of_the_e
 
 @triton.jit
 def gated_tile_back(
-    rows, gates, heard, x, gate, grad_out, more, point, window, word, shift, back, later, taps, inverse_tau, level,
-    inverse, parameter, grad_x, grad_gate, stride, inside,
+    rows, gates, heard, point, window, word, shift, back, later, taps, inverse_tau, level, inverse, parameter, grad_x,
+    grad_gate, stride, inside,
     GATED: tl.constexpr, SQUARINGS: tl.constexpr, LAGS: tl.constexpr, KIND: tl.constexpr, STRICT: tl.constexpr,
     MEMBRANE: tl.constexpr, STARTS: tl.constexpr, TAPS: tl.constexpr, BEFORE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """The membranes of one tile again, then back through its steps.
 
-    Returns the gradients of `point` and of the last gates, as `later`, this tile's sums for the weights, the bias and
-    the threshold, and the rows of the tile before, loaded where `more` from `x`, `gate` and `grad_out`. Without
-    `grad_x` the gradients of the gates and the sums for weights and bias do not count.
+    Returns the gradients of `point` and of the last gates, as `later`, and this tile's sums for the weights, the bias
+    and the threshold. Without `grad_x` only the first and the last of these count.
     """
-    rows_ahead, gates_ahead, heard_ahead = (), (), ()
     membranes, decays, complements, slopes = (), (), (), ()
     v = point
     if STARTS:
@@ -51,10 +49,6 @@ def gated_tile_back(
         to_taps = to_taps + (to_threshold,)
     for u in tl.static_range(ROWS - 1, -1, -1):
         h = heard[u].to(tl.float32)
-        heard_ahead = (tl.load(grad_out + u * stride, mask=more, other=0),) + heard_ahead
-        rows_ahead = (tl.load(x + u * stride, mask=more, other=0),) + rows_ahead
-        if LAGS == 0:
-            gates_ahead = (tl.load(gate + u * stride, mask=more, other=0),) + gates_ahead
         if not MEMBRANE:
             h = h * derivative(membranes[u], level, inverse, parameter, KIND)
             to_threshold += to_threshold_of(h, membranes[u], inverse, KIND)
@@ -80,7 +74,7 @@ def gated_tile_back(
             else:
                 tl.store(grad_gate + u * stride, to_gate.to(grad_gate.dtype.element_ty), mask=inside)
             tl.store(grad_x + u * stride, to_x.to(grad_x.dtype.element_ty), mask=inside)
-    return back, later, to_taps, to_bias, to_threshold, rows_ahead, gates_ahead, heard_ahead
+    return back, later, to_taps, to_bias, to_threshold
 
 
 @triton.jit
@@ -144,9 +138,9 @@ def gated_backward(
             grad_x -= stride
         if grad_gate is not None:
             grad_gate -= stride
-        back, later, to_taps, to_bias, to_threshold, _rows, _gates, _heard = gated_tile_back(
+        back, later, to_taps, to_bias, to_threshold = gated_tile_back(
             load_rows(x, stride, inside, 1), load_gates(gate, stride, inside, 1, LAGS),
-            load_rows(grad_out, stride, inside, 1), x, gate, grad_out, inside & False,
+            load_rows(grad_out, stride, inside, 1),
             tl.load(checkpoints + (tiles + left) * stride, mask=inside, other=0.0),
             load_window(x, history, tiles * TILE + left, stride, inside, LAGS), word, left, back, later, taps,
             inverse_tau, level, inverse, parameter, grad_x, grad_gate, stride, inside,
@@ -176,19 +170,22 @@ def gated_backward(
             grad_x -= TILE * stride
         if grad_gate is not None:
             grad_gate -= TILE * stride
+        rows_ahead = load_rows(x, stride, more, TILE)
+        gates_ahead = load_gates(gate, stride, more, TILE, LAGS)
+        heard_ahead = load_rows(grad_out, stride, more, TILE)
         point_ahead = tl.load(checkpoints + (tile - 1) * stride, mask=more, other=0.0)
         window_ahead = load_window(x, history, (tile - 1) * TILE, stride, more, LAGS)
         if STARTS:
             word = tl.load(starts + tile)
-        back, later, to_taps, to_bias, to_threshold, rows, gates, heard = gated_tile_back(
-            rows, gates, heard, x, gate, grad_out, more, point, window, word, 0, back, later, taps, inverse_tau,
-            level, inverse, parameter, grad_x, grad_gate, stride, inside,
+        back, later, to_taps, to_bias, to_threshold = gated_tile_back(
+            rows, gates, heard, point, window, word, 0, back, later, taps, inverse_tau, level, inverse, parameter,
+            grad_x, grad_gate, stride, inside,
             GATED, SQUARINGS, LAGS, KIND, STRICT, MEMBRANE, STARTS, TAPS, BEFORE, TILE,
         )  # fmt: skip
         taps_total = added(taps_total, to_taps, LAGS)
         bias_total += to_bias.to(tl.float64)
         threshold_total += to_threshold.to(tl.float64)
-        point, window = point_ahead, window_ahead
+        rows, gates, heard, point, window = rows_ahead, gates_ahead, heard_ahead, point_ahead, window_ahead
     tl.store(grad_state + row * stride + n, back, mask=inside)
     if grad_x is not None:
         for past in tl.static_range(1, LAGS):  # the inputs before step 0

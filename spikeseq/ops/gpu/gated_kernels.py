@@ -8,7 +8,6 @@ that of lif_kernels.py; a tile's word of starts begins BEFORE steps earlier, for
 """
 
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false
-# ruff: noqa: RUF005 (Triton knows no starred tuples)
 from __future__ import annotations
 
 import triton
@@ -75,18 +74,14 @@ def gated_forward(
     window = load_window(x, history, 0, stride, inside, LAGS)
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
     gates = load_gates(gate, stride, inside & (blocks > 0), ROWS, LAGS)
-    x += ROWS * stride
-    if LAGS == 0:
-        gate += ROWS * stride
     for block in range(blocks):
         more = inside & (block + 1 < blocks)
-        rows_ahead, gates_ahead = (), ()
+        x += ROWS * stride
+        rows_ahead = load_rows(x, stride, more, ROWS)
+        if LAGS == 0:
+            gate += ROWS * stride
+        gates_ahead = load_gates(gate, stride, more, ROWS, LAGS)
         for u in tl.static_range(ROWS):
-            rows_ahead = rows_ahead + (tl.load(x, mask=more, other=0),)
-            x += stride
-            if LAGS == 0:
-                gates_ahead = gates_ahead + (tl.load(gate, mask=more, other=0),)
-                gate += stride
             if u % TILE == 0:
                 tile = block * (ROWS // TILE) + u // TILE
                 if checkpoints is not None:
@@ -107,9 +102,6 @@ def gated_forward(
                 tl.store(out, shown.to(out.dtype.element_ty), mask=inside)
                 out += stride
         rows, gates = rows_ahead, gates_ahead
-    x -= ROWS * stride
-    if LAGS == 0:
-        gate -= ROWS * stride
     for t in range(blocks * ROWS, time):
         if checkpoints is not None:
             slot, kept = checkpoint_of(t, time, TILE)

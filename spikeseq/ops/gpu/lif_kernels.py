@@ -2,8 +2,8 @@
 
     u = decay * v + x;  s = fire(u);  v = u - rho * s | u * (1 - s) | u
 
-The state stays in registers from the first step to the last. When a row has been used, the row as many steps later
-takes its place, so that a program always has that many loads in flight.
+The state stays in registers from the first step to the last. The rows of a tile are loaded at once and one tile ahead
+of the arithmetic, so that a program keeps many loads in flight.
 """
 
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false
@@ -52,13 +52,10 @@ def lif_forward(
         v = tl.load(state + row * stride + n, mask=inside, other=0.0)
     blocks = time // ROWS
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
-    x += ROWS * stride
     for block in range(blocks):
-        more = inside & (block + 1 < blocks)
-        ahead = ()
+        x += ROWS * stride
+        ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
         for u in tl.static_range(ROWS):
-            ahead = ahead + (tl.load(x, mask=more, other=0),)
-            x += stride
             if u % TILE == 0:
                 tile = block * (ROWS // TILE) + u // TILE
                 if checkpoints is not None:
@@ -74,7 +71,6 @@ def lif_forward(
                 out += stride
             v = reset(membrane, spikes, amount, RESET)
         rows = ahead
-    x -= ROWS * stride
     for t in range(blocks * ROWS, time):
         if checkpoints is not None:
             slot, kept = checkpoint_of(t, time, TILE)
@@ -93,23 +89,20 @@ def lif_forward(
 
 @triton.jit
 def lif_tile_back(
-    rows, heard, x, grad_out, more, point, word, shift, back, a, level, inverse, amount, parameter, grad_x, stride,
-    inside,
+    rows, heard, point, word, shift, back, a, level, inverse, amount, parameter, grad_x, stride, inside,
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, MEMBRANE: tl.constexpr, STARTS: tl.constexpr,
     ROWS: tl.constexpr,
 ):  # fmt: skip
     """The states of one tile again, from the state `point` that enters it, then back through its steps.
 
-    Returns the gradient of `point`, this tile's sums for decay and threshold, and the rows of the tile before, loaded
-    where `more` from `x` and `grad_out`.
+    Returns the gradient of `point` and this tile's sums for decay and threshold.
     """
-    membranes, rows_ahead, heard_ahead = (), (), ()
+    membranes = ()
     v = point
     for u in tl.static_range(ROWS):
         if STARTS:
             v = v * keep(word, shift + u)
         membrane = a * v + rows[u].to(tl.float32)
-        rows_ahead = rows_ahead + (tl.load(x + u * stride, mask=more, other=0),)
         membranes = membranes + (membrane,)
         v = reset(membrane, fire(membrane, level, inverse, parameter, KIND, STRICT), amount, RESET)
     to_decay = tl.zeros_like(point)
@@ -117,7 +110,6 @@ def lif_tile_back(
     for u in tl.static_range(ROWS - 1, -1, -1):
         membrane = membranes[u]
         h = heard[u].to(tl.float32)
-        heard_ahead = (tl.load(grad_out + u * stride, mask=more, other=0),) + heard_ahead
         if not MEMBRANE:
             h = h * derivative(membrane, level, inverse, parameter, KIND)
             to_threshold += to_threshold_of(h, membrane, inverse, KIND)
@@ -135,7 +127,7 @@ def lif_tile_back(
             entering = entering * keep(word, shift + u)
             back = back * keep(word, shift + u)
         to_decay += adjoint * entering
-    return back, to_decay, to_threshold, rows_ahead, heard_ahead
+    return back, to_decay, to_threshold
 
 
 @triton.jit(do_not_specialize=["time"])
@@ -177,8 +169,8 @@ def lif_backward(
         grad_out -= stride
         if grad_x is not None:
             grad_x -= stride
-        back, to_decay, to_threshold, _rows, _heard = lif_tile_back(
-            load_rows(x, stride, inside, 1), load_rows(grad_out, stride, inside, 1), x, grad_out, inside & False,
+        back, to_decay, to_threshold = lif_tile_back(
+            load_rows(x, stride, inside, 1), load_rows(grad_out, stride, inside, 1),
             tl.load(checkpoints + (tiles + left) * stride, mask=inside, other=0.0), word, left, back, a, level, inverse,
             amount, parameter, grad_x, stride, inside, KIND, STRICT, RESET, MEMBRANE, STARTS, 1,
         )  # fmt: skip
@@ -197,16 +189,18 @@ def lif_backward(
         grad_out -= TILE * stride
         if grad_x is not None:
             grad_x -= TILE * stride
+        rows_ahead = load_rows(x, stride, more, TILE)
+        heard_ahead = load_rows(grad_out, stride, more, TILE)
         point_ahead = tl.load(checkpoints + (tile - 1) * stride, mask=more, other=0.0)
         if STARTS:
             word = tl.load(starts + tile)
-        back, to_decay, to_threshold, rows, heard = lif_tile_back(
-            rows, heard, x, grad_out, more, point, word, 0, back, a, level, inverse, amount, parameter, grad_x, stride,
-            inside, KIND, STRICT, RESET, MEMBRANE, STARTS, TILE,
+        back, to_decay, to_threshold = lif_tile_back(
+            rows, heard, point, word, 0, back, a, level, inverse, amount, parameter, grad_x, stride, inside,
+            KIND, STRICT, RESET, MEMBRANE, STARTS, TILE,
         )  # fmt: skip
         decay_total += to_decay.to(tl.float64)
         threshold_total += to_threshold.to(tl.float64)
-        point = point_ahead
+        rows, heard, point = rows_ahead, heard_ahead, point_ahead
     tl.store(grad_state + row * stride + n, back, mask=inside)
     if grad_decay is not None:
         tl.store(grad_decay + row * stride + n, decay_total, mask=inside)

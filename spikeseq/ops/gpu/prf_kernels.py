@@ -69,13 +69,10 @@ def prf_forward(
         re, im = real_of(z), imag_of(z)
     blocks = time // ROWS
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
-    x += ROWS * stride
     for block in range(blocks):
-        more = inside & (block + 1 < blocks)
-        ahead = ()
+        x += ROWS * stride
+        ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
         for u in tl.static_range(ROWS):
-            ahead = ahead + (tl.load(x, mask=more, other=0),)
-            x += stride
             if u % TILE == 0:
                 tile = block * (ROWS // TILE) + u // TILE
                 if checkpoints is not None:
@@ -91,7 +88,6 @@ def prf_forward(
             if out is not None:
                 out += stride
         rows = ahead
-    x -= ROWS * stride
     for t in range(blocks * ROWS, time):
         if checkpoints is not None:
             slot, kept = checkpoint_of(t, time, TILE)
@@ -111,17 +107,16 @@ def prf_forward(
 
 @triton.jit
 def prf_tile_back(
-    rows, heard, x, grad_out, more, point_re, point_im, word, shift, back_re, back_im, a, b, gain, level, inverse,
-    amount, parameter, grad_x, stride, inside,
+    rows, heard, point_re, point_im, word, shift, back_re, back_im, a, b, gain, level, inverse, amount, parameter,
+    grad_x, stride, inside,
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, OUTPUT: tl.constexpr, PAIRS: tl.constexpr,
     STARTS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """The states of one tile again, then back through its steps; gradients of z are (d/dRe, d/dIm).
 
-    Returns the gradient of the state that enters, this tile's sums for decay (2), gain and threshold, and the rows of
-    the tile before, loaded where `more` from `x` and `grad_out`.
+    Returns the gradient of the state that enters and this tile's sums for decay (2), gain and threshold.
     """
-    membranes, imags, rows_ahead, heard_ahead = (), (), (), ()
+    membranes, imags = (), ()
     re, im = point_re, point_im
     for u in tl.static_range(ROWS):
         if STARTS:
@@ -142,8 +137,6 @@ def prf_tile_back(
     for u in tl.static_range(ROWS - 1, -1, -1):
         membrane = membranes[u]
         h, h_im = parts(heard[u], OUTPUT == "states")
-        heard_ahead = (tl.load(grad_out + u * stride, mask=more, other=0),) + heard_ahead
-        rows_ahead = (tl.load(x + u * stride, mask=more, other=0),) + rows_ahead
         if OUTPUT == "spikes":
             h = h * derivative(membrane, level, inverse, parameter, KIND)
             to_threshold += to_threshold_of(h, membrane, inverse, KIND)
@@ -174,7 +167,7 @@ def prf_tile_back(
             back_im = back_im * held
         to_a += adjoint_re * re + adjoint_im * im
         to_b += adjoint_im * re - adjoint_re * im
-    return back_re, back_im, to_a, to_b, to_gain, to_threshold, rows_ahead, heard_ahead
+    return back_re, back_im, to_a, to_b, to_gain, to_threshold
 
 
 @triton.jit(do_not_specialize=["time"])
@@ -222,8 +215,8 @@ def prf_backward(
         grad_out -= stride
         if grad_x is not None:
             grad_x -= stride
-        back_re, back_im, to_a, to_b, to_gain, to_threshold, _rows, _heard = prf_tile_back(
-            load_rows(x, stride, inside, 1), load_rows(grad_out, stride, inside, 1), x, grad_out, inside & False,
+        back_re, back_im, to_a, to_b, to_gain, to_threshold = prf_tile_back(
+            load_rows(x, stride, inside, 1), load_rows(grad_out, stride, inside, 1),
             tl.load(checkpoints + (tiles + left) * 2 * stride, mask=inside, other=0.0),
             tl.load(checkpoints + ((tiles + left) * 2 + 1) * stride, mask=inside, other=0.0), word, left, back_re,
             back_im, a, b, g, level, inverse, amount, parameter, grad_x, stride, inside,
@@ -247,19 +240,21 @@ def prf_backward(
         grad_out -= TILE * stride
         if grad_x is not None:
             grad_x -= TILE * stride
+        rows_ahead = load_rows(x, stride, more, TILE)
+        heard_ahead = load_rows(grad_out, stride, more, TILE)
         re_ahead = tl.load(checkpoints + (tile - 1) * 2 * stride, mask=more, other=0.0)
         im_ahead = tl.load(checkpoints + (tile * 2 - 1) * stride, mask=more, other=0.0)
         if STARTS:
             word = tl.load(starts + tile)
-        back_re, back_im, to_a, to_b, to_gain, to_threshold, rows, heard = prf_tile_back(
-            rows, heard, x, grad_out, more, point_re, point_im, word, 0, back_re, back_im, a, b, g, level, inverse,
-            amount, parameter, grad_x, stride, inside, KIND, STRICT, RESET, OUTPUT, PAIRS, STARTS, TILE,
+        back_re, back_im, to_a, to_b, to_gain, to_threshold = prf_tile_back(
+            rows, heard, point_re, point_im, word, 0, back_re, back_im, a, b, g, level, inverse, amount, parameter,
+            grad_x, stride, inside, KIND, STRICT, RESET, OUTPUT, PAIRS, STARTS, TILE,
         )  # fmt: skip
         a_total += to_a.to(tl.float64)
         b_total += to_b.to(tl.float64)
         gain_total += to_gain.to(tl.float64)
         threshold_total += to_threshold.to(tl.float64)
-        point_re, point_im = re_ahead, im_ahead
+        rows, heard, point_re, point_im = rows_ahead, heard_ahead, re_ahead, im_ahead
     tl.store(grad_state + row * stride + n, pair_of(back_re, back_im), mask=inside)
     if grad_decay is not None:
         tl.store(grad_decay + row * 2 * stride + n, a_total, mask=inside)

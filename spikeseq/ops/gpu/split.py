@@ -15,9 +15,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-FILL = 32768  # batch * width from which one walk along time keeps enough loads in flight
+FILL = 65536  # batch * width that keeps enough loads in flight
 LEAST = 256  # steps of a chunk
-GAIN = 4  # chunks from which the first pass, half as costly as the second, pays
+GAIN = 8  # chunks from which the first pass, half as costly as the second, pays
 
 
 def _most(x: Tensor) -> int:

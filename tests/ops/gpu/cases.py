@@ -14,7 +14,7 @@ import spikeseq
 from spikeseq import ops
 from spikeseq.ops import gpu, reference
 from spikeseq.ops.gpu import split
-from spikeseq.ops.gpu.launch import CONVOLVED, GATED, LIF, PRF
+from spikeseq.ops.gpu.launch import CONVOLVED, GATED, LIF, PRF, VARYING
 
 Size = tuple[int, int, int]
 Case = tuple[Callable[..., tuple[Tensor, ...]], list[Tensor]]
@@ -248,7 +248,7 @@ def hold_narrow(dtype: torch.dtype, size: Size, device: str) -> None:
 
 # what is cut along time where it is long and narrow
 FORMS = {"lif none": LIF, "prf none": PRF, "scan real constant": LIF,
-         "scan complex turning": PRF, "scan real varying": GATED, "dsn integer": GATED,
+         "scan complex turning": PRF, "scan real varying": VARYING, "dsn integer": GATED,
          "conv_dsn 4": CONVOLVED}  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from spikeseq.ops import gpu  # noqa: E402
 from spikeseq.ops.gpu import split  # noqa: E402
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float64: "*fp64", torch.int32: "*i32",
-         torch.uint8: "*u8",          torch.int64: "*i64"}  # fmt: skip
+         torch.int64: "*i64", torch.uint8: "*u8"}  # fmt: skip
 LAUNCH = {"num_warps", "enable_fp_fusion"}
 
 
