@@ -1,11 +1,12 @@
 """`python -m benchmarks ops [options]` measures; `python -m benchmarks report [FILE]` renders rows again;
 `python -m benchmarks backbone` measures whole training steps and where their time goes;
 `python -m benchmarks exactness` counts spikes that differ from the definition; `python -m benchmarks language` and
-`extrapolation` train small language models, `neurons` one network with each neuron."""
+`extrapolation` train small language models, `neurons` one network with each neuron; `gpu` tests and measures the Triton
+kernels on a device, `forms` measures other ways to cut their work."""
 
 import sys
 
-from benchmarks import backbone, exactness, extrapolation, gpu, language, neurons, ops
+from benchmarks import backbone, exactness, extrapolation, forms, gpu, language, neurons, ops
 
 COMMANDS = {
     "ops": ops.main,
@@ -15,6 +16,7 @@ COMMANDS = {
     "language": language.main,
     "extrapolation": extrapolation.main,
     "gpu": gpu.main,
+    "forms": forms.main,
     "neurons": neurons.main,
 }
 

@@ -209,14 +209,18 @@ def _hold_to_the_reference() -> None:
         raise SystemExit("benchmarks gpu: the kernels differ from the reference on this device; nothing was measured")
 
 
+def demand_device(command: str) -> None:
+    reason = spikeseq.backends()["triton"] or (None if torch.cuda.is_available() else "no CUDA device found")
+    if reason:
+        raise SystemExit(f"benchmarks {command}: {reason}")
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks gpu", description="Test and measure the Triton kernels.")
     parser.add_argument("--untested", action="store_true", help="measure at once, without the equality tests")
     parser.add_argument("--out", type=Path, default=OUT, help=f"JSON lines, added to (default {OUT})")
     options = parser.parse_args(arguments)
-    reason = spikeseq.backends()["triton"] or (None if torch.cuda.is_available() else "no CUDA device found")
-    if reason:
-        raise SystemExit(f"benchmarks gpu: {reason}")
+    demand_device("gpu")
     if not options.untested:
         _hold_to_the_reference()
     path: Path = options.out

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 import torch
 
-from benchmarks import gpu, machine
+from benchmarks import forms, gpu, machine
 from benchmarks.cases import Shape
+from spikeseq.ops.gpu import launch
+from spikeseq.ops.gpu.launch import Form
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_device_it_says_so_in_one_line():
-    with pytest.raises(SystemExit, match=r"^benchmarks gpu: .+") as stop:
-        gpu.main([])
+@pytest.mark.parametrize("command", [gpu, forms])
+def test_without_a_device_it_says_so_in_one_line(command: ModuleType) -> None:
+    name = command.__name__.removeprefix("benchmarks.")
+    with pytest.raises(SystemExit, match=f"^benchmarks {name}: .+") as stop:
+        command.main([])
     assert "\n" not in str(stop.value)
 
 
@@ -40,6 +46,30 @@ def test_every_case_is_measured_and_shown(monkeypatch: pytest.MonkeyPatch) -> No
     for method in ("fft", "reference"):
         assert f"| LIF | {method} | [1, 16, 4] | 1.5 | 2 | 1.5 | 2 |" in text
     assert "| PSN | gemm | [1, 16, 4] | 1.5 | 2 | 1.5 | 2 |" in text
+
+
+def test_every_form_is_measured_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    membranes = pytest.importorskip("spikeseq.ops.gpu.membranes", reason="Triton is not installed")
+    read: list[Form] = []
+
+    def clocked(task: Callable[[], object]) -> dict[str, float]:
+        read.append(membranes.LIF)
+        return {"ms": 1.5 if task() is None else 0.5}
+
+    torch_instead = replace(gpu.ours("LIF"), backend="torch")
+    monkeypatch.setattr(gpu, "ours", lambda _: torch_instead)
+    monkeypatch.setattr(gpu, "clocked", clocked)
+    tried = [candidate for candidate in forms.candidates() if candidate.case == "LIF"]
+    assert tried[0].form == launch.LIF
+    assert len({candidate.form for candidate in tried}) == len(tried) > len(forms.TRIED)
+    for candidate in tried:
+        forms.prepare(candidate, Shape(1, 3, 4), "cpu")
+        row = forms.measured(candidate, Shape(2, 16, 8), "cpu")
+        assert row[0] == "LIF"
+        assert row[5:] == ["33 %", "3.00", "0.00", "3.00"]
+        assert len(row) == len(forms.HEAD)
+    assert read == [candidate.form for candidate in tried for _ in range(3)]
+    assert membranes.LIF is launch.LIF
 
 
 def test_what_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
