@@ -42,7 +42,7 @@ def power_of(re, im, steps):
 
 @triton.jit(do_not_specialize=["time", "steps"])
 def carry(
-    first, ends, factor, fresh, out, steps, time, width,
+    first, ends, factor, fresh, out, steps, time, width: tl.constexpr,
     PAIRS: tl.constexpr, BACK: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """`time` counts chunks. first: [batch, width], or None for zero; ends, out: [batch, time, width]. With `steps`

@@ -13,7 +13,7 @@ import triton.language as tl
 
 from .fire import derivative, to_threshold_of
 from .gated_kernels import gated_step, load_gates
-from .rows import keep, load_rows, place
+from .rows import always, keep, load_rows, place
 from .window import added_to_taps, heard_later, load_taps, load_window, of_the_episode, pushed, times
 
 
@@ -88,7 +88,7 @@ def added(totals, sums, COUNT: tl.constexpr):
 @triton.jit(do_not_specialize=["time"])
 def gated_backward(
     x, gate, weight, bias, history, threshold, starts, checkpoints, grad_out, grad_end, grad_x, grad_gate, grad_weight,
-    grad_bias, grad_history, grad_state, grad_threshold, inverse_tau, parameter, time, width,
+    grad_bias, grad_history, grad_state, grad_threshold, inverse_tau, parameter, time, width: tl.constexpr,
     GATED: tl.constexpr, SQUARINGS: tl.constexpr, LAGS: tl.constexpr, KIND: tl.constexpr, STRICT: tl.constexpr,
     MEMBRANE: tl.constexpr, BEFORE: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
@@ -177,14 +177,15 @@ def gated_backward(
         window_ahead = load_window(x, history, (tile - 1) * TILE, stride, more, LAGS)
         if STARTS:
             word = tl.load(starts + tile)
-        back, later, to_taps, to_bias, to_threshold = gated_tile_back(
-            rows, gates, heard, point, window, word, 0, back, later, taps, inverse_tau, level, inverse, parameter,
-            grad_x, grad_gate, stride, inside,
-            GATED, SQUARINGS, LAGS, KIND, STRICT, MEMBRANE, STARTS, TAPS, BEFORE, TILE,
-        )  # fmt: skip
-        taps_total = added(taps_total, to_taps, LAGS)
-        bias_total += to_bias.to(tl.float64)
-        threshold_total += to_threshold.to(tl.float64)
+        if always(parameter):
+            back, later, to_taps, to_bias, to_threshold = gated_tile_back(
+                rows, gates, heard, point, window, word, 0, back, later, taps, inverse_tau, level, inverse, parameter,
+                grad_x, grad_gate, stride, inside,
+                GATED, SQUARINGS, LAGS, KIND, STRICT, MEMBRANE, STARTS, TAPS, BEFORE, TILE,
+            )  # fmt: skip
+            taps_total = added(taps_total, to_taps, LAGS)
+            bias_total += to_bias.to(tl.float64)
+            threshold_total += to_threshold.to(tl.float64)
         rows, gates, heard, point, window = rows_ahead, gates_ahead, heard_ahead, point_ahead, window_ahead
     tl.store(grad_state + row * stride + n, back, mask=inside)
     if grad_x is not None:

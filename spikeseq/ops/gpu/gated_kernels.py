@@ -15,7 +15,7 @@ import triton.language as tl
 
 from .fire import fire
 from .gates import open_gate
-from .rows import checkpoint_of, keep, load_rows, place
+from .rows import always, checkpoint_of, keep, load_rows, place
 from .window import convolved, load_taps, load_window, pushed, times
 
 
@@ -45,7 +45,7 @@ def gated_step(
 @triton.jit(do_not_specialize=["time"])
 def gated_forward(
     x, gate, weight, bias, history, threshold, state, starts, out, end, product, checkpoints, inverse_tau, parameter,
-    time, width,
+    time, width: tl.constexpr,
     GATED: tl.constexpr, SQUARINGS: tl.constexpr, LAGS: tl.constexpr, KIND: tl.constexpr, STRICT: tl.constexpr,
     MEMBRANE: tl.constexpr, BEFORE: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
@@ -75,32 +75,35 @@ def gated_forward(
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
     gates = load_gates(gate, stride, inside & (blocks > 0), ROWS, LAGS)
     for block in range(blocks):
+        if starts is not None:
+            words = load_rows(starts + block * (ROWS // TILE), 1, block < blocks, ROWS // TILE)
         more = inside & (block + 1 < blocks)
         x += ROWS * stride
         rows_ahead = load_rows(x, stride, more, ROWS)
         if LAGS == 0:
             gate += ROWS * stride
         gates_ahead = load_gates(gate, stride, more, ROWS, LAGS)
-        for u in tl.static_range(ROWS):
-            if u % TILE == 0:
-                tile = block * (ROWS // TILE) + u // TILE
-                if checkpoints is not None:
-                    tl.store(checkpoints + tile * stride, v, mask=inside)
+        if always(parameter):
+            for u in tl.static_range(ROWS):
+                if u % TILE == 0:
+                    tile = block * (ROWS // TILE) + u // TILE
+                    if checkpoints is not None:
+                        tl.store(checkpoints + tile * stride, v, mask=inside)
+                    if starts is not None:
+                        word = words[u // TILE]
                 if starts is not None:
-                    word = tl.load(starts + tile)
-            if starts is not None:
-                held = keep(word, BEFORE + u % TILE)
-                v = v * held
-                passed = passed * held
-                window = times(window, held, LAGS - 1)
-            v, decay, _, _, window = gated_step(
-                gates[u] if LAGS == 0 else None, rows[u], v, window, taps, inverse_tau, GATED, SQUARINGS, LAGS
-            )
-            passed = passed * decay
-            if out is not None:
-                shown = v if MEMBRANE else fire(v, level, inverse, parameter, KIND, STRICT)
-                tl.store(out, shown.to(out.dtype.element_ty), mask=inside)
-                out += stride
+                    held = keep(word, BEFORE + u % TILE)
+                    v = v * held
+                    passed = passed * held
+                    window = times(window, held, LAGS - 1)
+                v, decay, _, _, window = gated_step(
+                    gates[u] if LAGS == 0 else None, rows[u], v, window, taps, inverse_tau, GATED, SQUARINGS, LAGS
+                )
+                passed = passed * decay
+                if out is not None:
+                    shown = v if MEMBRANE else fire(v, level, inverse, parameter, KIND, STRICT)
+                    tl.store(out, shown.to(out.dtype.element_ty), mask=inside)
+                    out += stride
         rows, gates = rows_ahead, gates_ahead
     for t in range(blocks * ROWS, time):
         if checkpoints is not None:

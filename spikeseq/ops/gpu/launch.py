@@ -47,7 +47,7 @@ STEPS, BLOCK = 32, 64  # a patch
 VARYING = Form(rows=32)
 GATED = Form()
 MAX_LAGS = 8  # of a gate that the kernel makes itself
-CONVOLVED = Form(before=MAX_LAGS)
+CONVOLVED = Form(rows=32, before=MAX_LAGS)
 
 
 def run(kernel: Any, x: Tensor, block: int, /, **arguments: Any) -> None:

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from .fire import derivative, fire, to_threshold_of
-from .rows import checkpoint_of, keep, load_rows, place
+from .rows import always, checkpoint_of, keep, load_rows, place
 
 
 @triton.jit
@@ -28,7 +28,7 @@ def reset(u, s, rho, RESET: tl.constexpr):
 
 @triton.jit(do_not_specialize=["time"])
 def lif_forward(
-    x, decay, threshold, rho, state, starts, out, end, checkpoints, parameter, time, width,
+    x, decay, threshold, rho, state, starts, out, end, checkpoints, parameter, time, width: tl.constexpr,
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, MEMBRANE: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
@@ -53,23 +53,26 @@ def lif_forward(
     blocks = time // ROWS
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
     for block in range(blocks):
+        if starts is not None:
+            words = load_rows(starts + block * (ROWS // TILE), 1, block < blocks, ROWS // TILE)
         x += ROWS * stride
         ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
-        for u in tl.static_range(ROWS):
-            if u % TILE == 0:
-                tile = block * (ROWS // TILE) + u // TILE
-                if checkpoints is not None:
-                    tl.store(checkpoints + tile * stride, v, mask=inside)
+        if always(parameter):
+            for u in tl.static_range(ROWS):
+                if u % TILE == 0:
+                    tile = block * (ROWS // TILE) + u // TILE
+                    if checkpoints is not None:
+                        tl.store(checkpoints + tile * stride, v, mask=inside)
+                    if starts is not None:
+                        word = words[u // TILE]
                 if starts is not None:
-                    word = tl.load(starts + tile)
-            if starts is not None:
-                v = v * keep(word, u % TILE)
-            membrane = a * v + rows[u].to(tl.float32)
-            spikes = fire(membrane, level, inverse, parameter, KIND, STRICT)
-            if out is not None:
-                tl.store(out, (membrane if MEMBRANE else spikes).to(out.dtype.element_ty), mask=inside)
-                out += stride
-            v = reset(membrane, spikes, amount, RESET)
+                    v = v * keep(word, u % TILE)
+                membrane = a * v + rows[u].to(tl.float32)
+                spikes = fire(membrane, level, inverse, parameter, KIND, STRICT)
+                if out is not None:
+                    tl.store(out, (membrane if MEMBRANE else spikes).to(out.dtype.element_ty), mask=inside)
+                    out += stride
+                v = reset(membrane, spikes, amount, RESET)
         rows = ahead
     for t in range(blocks * ROWS, time):
         if checkpoints is not None:
@@ -133,7 +136,7 @@ def lif_tile_back(
 @triton.jit(do_not_specialize=["time"])
 def lif_backward(
     x, decay, threshold, rho, starts, checkpoints, grad_out, grad_end, grad_x, grad_state, grad_decay, grad_threshold,
-    parameter, time, width,
+    parameter, time, width: tl.constexpr,
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, MEMBRANE: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
@@ -194,12 +197,13 @@ def lif_backward(
         point_ahead = tl.load(checkpoints + (tile - 1) * stride, mask=more, other=0.0)
         if STARTS:
             word = tl.load(starts + tile)
-        back, to_decay, to_threshold = lif_tile_back(
-            rows, heard, point, word, 0, back, a, level, inverse, amount, parameter, grad_x, stride, inside,
-            KIND, STRICT, RESET, MEMBRANE, STARTS, TILE,
-        )  # fmt: skip
-        decay_total += to_decay.to(tl.float64)
-        threshold_total += to_threshold.to(tl.float64)
+        if always(parameter):
+            back, to_decay, to_threshold = lif_tile_back(
+                rows, heard, point, word, 0, back, a, level, inverse, amount, parameter, grad_x, stride, inside,
+                KIND, STRICT, RESET, MEMBRANE, STARTS, TILE,
+            )  # fmt: skip
+            decay_total += to_decay.to(tl.float64)
+            threshold_total += to_threshold.to(tl.float64)
         rows, heard, point = rows_ahead, heard_ahead, point_ahead
     tl.store(grad_state + row * stride + n, back, mask=inside)
     if grad_decay is not None:

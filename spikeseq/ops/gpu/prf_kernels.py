@@ -16,7 +16,7 @@ import triton.language as tl
 from .fire import derivative, fire, to_threshold_of
 from .lif_kernels import reset
 from .pairs import imag_of, pair_of, parts, real_of
-from .rows import checkpoint_of, keep, load_rows, place
+from .rows import always, checkpoint_of, keep, load_rows, place
 
 
 @triton.jit
@@ -42,7 +42,7 @@ def prf_step(
 
 @triton.jit(do_not_specialize=["time"])
 def prf_forward(
-    x, decay, gain, threshold, rho, state, starts, out, end, checkpoints, parameter, time, width,
+    x, decay, gain, threshold, rho, state, starts, out, end, checkpoints, parameter, time, width: tl.constexpr,
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, OUTPUT: tl.constexpr, PAIRS: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
@@ -70,23 +70,26 @@ def prf_forward(
     blocks = time // ROWS
     rows = load_rows(x, stride, inside & (blocks > 0), ROWS)
     for block in range(blocks):
+        if starts is not None:
+            words = load_rows(starts + block * (ROWS // TILE), 1, block < blocks, ROWS // TILE)
         x += ROWS * stride
         ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
-        for u in tl.static_range(ROWS):
-            if u % TILE == 0:
-                tile = block * (ROWS // TILE) + u // TILE
-                if checkpoints is not None:
-                    tl.store(checkpoints + tile * 2 * stride, re, mask=inside)
-                    tl.store(checkpoints + (tile * 2 + 1) * stride, im, mask=inside)
+        if always(parameter):
+            for u in tl.static_range(ROWS):
+                if u % TILE == 0:
+                    tile = block * (ROWS // TILE) + u // TILE
+                    if checkpoints is not None:
+                        tl.store(checkpoints + tile * 2 * stride, re, mask=inside)
+                        tl.store(checkpoints + (tile * 2 + 1) * stride, im, mask=inside)
+                    if starts is not None:
+                        word = words[u // TILE]
                 if starts is not None:
-                    word = tl.load(starts + tile)
-            if starts is not None:
-                re = re * keep(word, u % TILE)
-                im = im * keep(word, u % TILE)
-            re, im = prf_step(rows[u], re, im, a, b, g, level, inverse, amount, parameter, out, inside,
-                              KIND, STRICT, RESET, OUTPUT, PAIRS)  # fmt: skip
-            if out is not None:
-                out += stride
+                    re = re * keep(word, u % TILE)
+                    im = im * keep(word, u % TILE)
+                re, im = prf_step(rows[u], re, im, a, b, g, level, inverse, amount, parameter, out, inside,
+                                  KIND, STRICT, RESET, OUTPUT, PAIRS)  # fmt: skip
+                if out is not None:
+                    out += stride
         rows = ahead
     for t in range(blocks * ROWS, time):
         if checkpoints is not None:
@@ -173,7 +176,7 @@ def prf_tile_back(
 @triton.jit(do_not_specialize=["time"])
 def prf_backward(
     x, decay, gain, threshold, rho, starts, checkpoints, grad_out, grad_end, grad_x, grad_state, grad_decay, grad_gain,
-    grad_threshold, parameter, time, width,
+    grad_threshold, parameter, time, width: tl.constexpr,
     KIND: tl.constexpr, STRICT: tl.constexpr, RESET: tl.constexpr, OUTPUT: tl.constexpr, PAIRS: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
@@ -246,14 +249,15 @@ def prf_backward(
         im_ahead = tl.load(checkpoints + (tile * 2 - 1) * stride, mask=more, other=0.0)
         if STARTS:
             word = tl.load(starts + tile)
-        back_re, back_im, to_a, to_b, to_gain, to_threshold = prf_tile_back(
-            rows, heard, point_re, point_im, word, 0, back_re, back_im, a, b, g, level, inverse, amount, parameter,
-            grad_x, stride, inside, KIND, STRICT, RESET, OUTPUT, PAIRS, STARTS, TILE,
-        )  # fmt: skip
-        a_total += to_a.to(tl.float64)
-        b_total += to_b.to(tl.float64)
-        gain_total += to_gain.to(tl.float64)
-        threshold_total += to_threshold.to(tl.float64)
+        if always(parameter):
+            back_re, back_im, to_a, to_b, to_gain, to_threshold = prf_tile_back(
+                rows, heard, point_re, point_im, word, 0, back_re, back_im, a, b, g, level, inverse, amount, parameter,
+                grad_x, stride, inside, KIND, STRICT, RESET, OUTPUT, PAIRS, STARTS, TILE,
+            )  # fmt: skip
+            a_total += to_a.to(tl.float64)
+            b_total += to_b.to(tl.float64)
+            gain_total += to_gain.to(tl.float64)
+            threshold_total += to_threshold.to(tl.float64)
         rows, heard, point_re, point_im = rows_ahead, heard_ahead, re_ahead, im_ahead
     tl.store(grad_state + row * stride + n, pair_of(back_re, back_im), mask=inside)
     if grad_decay is not None:

@@ -13,12 +13,19 @@ import triton.language as tl
 
 
 @triton.jit
-def place(width, BLOCK: tl.constexpr):
-    """This program's row of the batch, its channels, and which of them exist. The row is 64-bit: offsets pass 2^31."""
+def place(width: tl.constexpr, BLOCK: tl.constexpr):
+    """This program's row of the batch, its channels, and which of them exist. The row is 64-bit: offsets pass 2^31.
+
+    Each width is compiled for itself: with a known stride the address of a row costs no instruction, so that the rows
+    of the next tile are asked for at once and not after the arithmetic of this one.
+    """
     blocks = tl.cdiv(width, BLOCK)
     program = tl.program_id(0)
     n = (program % blocks) * BLOCK + tl.arange(0, BLOCK)
-    return (program // blocks).to(tl.int64), n, n < width
+    inside = n < width
+    if width % BLOCK == 0:
+        inside = tl.full([BLOCK], True, tl.int1)
+    return (program // blocks).to(tl.int64), n, inside
 
 
 @triton.jit
@@ -29,6 +36,15 @@ def load_rows(pointers, stride, mask, ROWS: tl.constexpr):
         rows = rows + (tl.load(pointers, mask=mask, other=0),)
         pointers += stride
     return rows
+
+
+@triton.jit
+def always(number):
+    """True, which the compiler cannot know: NaN is not equal to itself. A branch on it keeps in their place the loads
+    that were asked for before it. Without one the assembler moves them behind the arithmetic, to spare registers, and
+    the next tile waits for them.
+    """
+    return number == number
 
 
 @triton.jit

@@ -35,6 +35,7 @@ LAUNCH = {"num_warps", "enable_fp_fusion"}
 
 def compiled(kernel: Any, given: dict[str, Any]) -> Any:
     """The kernel for these arguments, specialised as a launch on a device would."""
+    given = dict(given)
     options = {name: given.pop(name) for name in LAUNCH}
     signature, constants, hints = {}, {}, {}
     for i, parameter in enumerate(kernel.params):
@@ -61,6 +62,21 @@ def resources(kernel: Any, folder: Path) -> dict[str, int]:
     report = subprocess.run([tool, "-res-usage", binary], capture_output=True, text=True, check=True)
     found = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", report.stdout + report.stderr))
     return {name: int(found[name]) for name in ("REG", "STACK", "LOCAL")}
+
+
+def instructions(kernel: Any, folder: Path) -> list[str]:
+    """The longest loop of the machine code, an instruction a line."""
+    binary = folder / "kernel.cubin"
+    binary.write_bytes(kernel.asm["cubin"])
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "nvdisasm"
+    text = subprocess.run([tool, "-c", binary], capture_output=True, text=True, check=True).stdout
+    lines, labels, longest = text.splitlines(), {}, range(0)
+    for i, line in enumerate(lines):
+        if label := re.match(r"(\.L\w+):", line.strip()):
+            labels[label[1]] = i
+        if back := re.search(r"BRA.*`\((\.L\w+)\)", line):
+            longest = max(longest, range(labels.get(back[1], i), i), key=len)
+    return [lines[i] for i in longest if re.match(r"\s*/\*", lines[i])]
 
 
 def tensors(dtype: torch.dtype, time: int, width: int) -> dict[str, Tensor]:
@@ -115,22 +131,31 @@ CALLS: dict[str, tuple[Call, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_no_spills(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    launches: list[tuple[Any, dict[str, Any]]] = []
+Launches = list[tuple[Any, dict[str, Any]]]
+
+
+def launches_of(name: str, time: int, dtype: torch.dtype, width: int, monkeypatch: pytest.MonkeyPatch) -> Launches:
+    """Kernels and arguments as the backend would start them, forward and backward."""
+    launches: Launches = []
 
     def record(self: Any, *, grid: Any, warmup: bool, **arguments: Any) -> None:  # noqa: ARG001
         launches.append((self, arguments))
 
-    monkeypatch.setattr(JITFunction, "run", record)
     call, names = CALLS[name]
+    given = tensors(dtype, time, width)
+    with monkeypatch.context() as patch:
+        patch.setattr(JITFunction, "run", record)
+        out, *_ = call(*(given[n].clone().requires_grad_() for n in names))
+        out.backward(torch.zeros_like(out))
+    return launches
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_spills(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     chunks = name.endswith("in chunks")
     time = split.GAIN * split.LEAST if chunks else 20
     dtype, width = torch.bfloat16 if name.endswith("bfloat16") else torch.float32, 33 if name.endswith("odd") else 32
-    given = tensors(dtype, time, width)
-    out, *_ = call(*(given[n].clone().requires_grad_() for n in names))
-    out.backward(torch.zeros_like(out))
-    monkeypatch.undo()
+    launches = launches_of(name, time, dtype, width, monkeypatch)
     passes = [kernel.__name__.rpartition("_")[2] for kernel, _ in launches]
     once = ["forward", "backward"]
     assert passes == (["forward", "carry", "forward", "backward", "carry", "backward"] if chunks else once)
@@ -138,3 +163,18 @@ def test_no_spills(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         used = resources(compiled(kernel, arguments), tmp_path)
         print(f"{name}: {kernel.__name__} takes {used['REG']} registers")  # pytest -s
         assert used["STACK"] == used["LOCAL"] == 0, f"{kernel.__name__} of {name} spills: {used}"
+
+
+@pytest.mark.parametrize("name", ["lif hard", "prf", "varying scan", "dsn", "conv_dsn"])
+def test_the_next_rows_are_asked_for_before_the_arithmetic(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else each tile waits for the memory: arithmetic and transfer would take turns."""
+    for kernel, arguments in launches_of(name, 20, torch.float32, 32, monkeypatch):
+        loop = instructions(compiled(kernel, arguments), tmp_path)
+        loads = [i for i, line in enumerate(loop) if "LDG" in line]
+        sums = [i for i, line in enumerate(loop) if re.search(r"\b(FADD|FFMA)\b", line)]
+        rows = arguments.get("ROWS") or 2 * arguments["TILE"]  # going back, of x and of the gradients
+        assert len(sums) >= arguments["TILE"]
+        early = sum(i < sums[len(sums) // 10] for i in loads)
+        assert early >= rows, f"{kernel.__name__} of {name}: {early} of {rows}"
