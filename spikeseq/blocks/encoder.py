@@ -34,7 +34,8 @@ class ValueEncoder(nn.Linear):
 class TokenEncoder(nn.Embedding):
     """Tokens: x integer [...] with values 0..vocabulary-1 -> [..., width].
 
-    Raises TypeError for another dtype, ValueError for another shape, an empty batch or a token out of range.
+    Raises TypeError for another dtype, ValueError for another shape, an empty batch or a token out of range (on a CPU;
+    on a GPU the device's own assertion stops the run).
     """
 
     def __init__(self, vocabulary: int, width: int) -> None:
@@ -77,7 +78,8 @@ def check_tokens(x: Tensor, vocabulary: int, *axes: str) -> None:
     _shape(x, axes)
     if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         raise TypeError(f"input: expected integer tokens, got {checks.shape_of(x)}; convert with x.long()")
-    if torch.compiler.is_compiling():  # a traced graph has no values yet; its embedding raises IndexError
+    # a traced graph has no values yet, and a look at a GPU's would stall its queue: there the embedding itself refuses
+    if torch.compiler.is_compiling() or x.device.type != "cpu":
         return
     low, high = (int(value) for value in torch.aminmax(x))
     if low < 0 or high >= vocabulary:
