@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import torch
@@ -64,25 +61,16 @@ def in_use(candidate: Candidate) -> Iterator[None]:
         setattr(home, candidate.name, before)
 
 
-def passes(candidate: Candidate, shape: Shape, device: str) -> tuple[torch.Tensor, dict[str, timing.Task]]:
-    case, method = gpu.case_of(candidate.case), gpu.ours(candidate.case)
-    x = torch.randn(shape, device=device).mul_(case.scale)
-    with torch.device(device):
-        module = method.build(shape)
-    return x, timing.passes(case, method, module, x)
-
-
 def prepare(candidate: Candidate, shape: Shape, device: str = "cuda") -> None:
-    """Compile the kernels, into Triton's cache on disk, by running them once."""
     with in_use(candidate):
-        passes(candidate, shape, device)[1]["forward+backward"]()
+        gpu.prepare(candidate.case, shape, device)
 
 
 def measured(candidate: Candidate, shape: Shape, device: str = "cuda") -> list[str]:
     """A row of the table."""
     with in_use(candidate):
-        x, ways = passes(candidate, shape, device)
-        tasks = {"copy": timing.roofs(x)["copy_"], **ways}
+        ways = gpu.passes(candidate.case, shape, gpu.ours(candidate.case), device)
+        tasks = {"copy": timing.roofs(torch.randn(shape, device=device))["copy_"], **ways}
         ms = {name: gpu.clocked(task)["ms"] for name, task in tasks.items()}
     form, copy = candidate.form, ms["copy"]
     forward, both = ms["forward"] / copy, ms["forward+backward"] / copy
@@ -100,7 +88,6 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     gpu.demand_device("forms")
     shape, found = Shape(*options.shape), candidates()
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        list(pool.map(prepare, found, [shape._replace(batch=min(shape.batch, 4))] * len(found)))
+    gpu.side_by_side(prepare, [(candidate, shape) for candidate in found])
     print(f"{torch.cuda.get_device_name()}, {list(shape)}")
     print(table(HEAD, (measured(candidate, shape) for candidate in found)))

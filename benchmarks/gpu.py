@@ -4,7 +4,7 @@ Bandwidth: forward and forward + backward against a copy on the device. Peers: L
 papers' FFT form and spikingjelly's kernel; the scan with a varying decay against flash-linear-attention's HGRN; DSN
 against PSN. Two clocks: the device's own time, from replays of a CUDA graph of the pass, and the time as called from
 Python, from `triton.testing.do_bench`, which holds what the host needs to start it. Both are medians; a pass above a
-quarter second is run once more and read once. About three minutes on an H200, half of them the compiler's.
+quarter second is run once more and read once. The kernels are compiled side by side first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from benchmarks import machine, peers, timing
 from benchmarks.cases import CASES, DECAY, Case, Method, Shape
 from benchmarks.report import Row, latest, number, read, table
 from spikeseq import ops
+from spikeseq.ops.gpu import split
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path("runs/bench/gpu.jsonl")
@@ -121,19 +124,46 @@ def clocked(task: timing.Task) -> dict[str, float]:
     return times
 
 
+def passes(name: str, shape: Shape, method: Method, device: str = "cuda") -> dict[str, timing.Task]:
+    case = case_of(name)
+    with torch.device(device):
+        x, module = torch.randn(shape).mul_(case.scale), method.build(shape)
+    return timing.passes(case, method, module, x)
+
+
+def prepare(name: str, shape: Shape, device: str = "cuda") -> None:
+    """Compile our kernels for the shape, into Triton's cache on disk, by running them once."""
+    passes(name, shape, ours(name), device)["forward+backward"]()
+
+
+def side_by_side(function: Callable[..., None], jobs: Iterable[tuple[Any, ...]]) -> None:
+    """`function(*job)` for each job, each in a process of its own: the compiler works on one core."""
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for done in [pool.submit(function, *job) for job in jobs]:
+            done.result()
+
+
+def kernels_needed() -> list[tuple[str, Shape]]:
+    """One job for each form a kernel takes: a case, a width, cut along time or not."""
+    jobs = [(name, shape) for name in BANDWIDTH for shape in GRID]
+    jobs += [(name, shape) for name, shape, _ in comparisons() if name != "PSN"]
+    kinds: dict[tuple, tuple[str, Shape]] = {}
+    for name, shape in sorted(jobs, key=lambda job: job[1].elements):
+        narrow = shape.batch * shape.width * split.GAIN <= split.FILL and shape.time >= split.GAIN * split.LEAST
+        kinds.setdefault((name, shape.width, narrow), (name, shape))
+    return list(kinds.values())
+
+
 def measured(part: str, name: str, shape: Shape, methods: Iterable[Method], device: str = "cuda") -> Iterator[Row]:
     """Rows of a copy and of each method, or why it gave none."""
     case, about = case_of(name), {"part": part, "case": name, **shape._asdict()}
-    x = torch.randn(shape, device=device).mul_(case.scale)
-    copy = clocked(timing.roofs(x)["copy_"])
-    yield about | {"method": "copy_", "measure": "forward", **_speed(copy, copy, 8 * x.numel())}
+    copy = clocked(timing.roofs(torch.randn(shape, device=device))["copy_"])
+    yield about | {"method": "copy_", "measure": "forward", **_speed(copy, copy, 8 * shape.elements)}
     for method in methods:
         try:
-            with torch.device(device):
-                module = method.build(shape)
-            ways = timing.passes(case, method, module, x)
+            ways = passes(name, shape, method, device)
             for measure, moved in (("forward", case.forward_bytes), ("forward+backward", case.both_bytes)):
-                speed = _speed(clocked(ways[measure]), copy, moved * x.numel())
+                speed = _speed(clocked(ways[measure]), copy, moved * shape.elements)
                 yield about | {"method": method.name, "measure": measure, **speed}
         except (ImportError, RuntimeError) as failure:  # not installed, or no room for it
             if method.name == "triton":
@@ -156,6 +186,7 @@ def rows() -> Iterator[Row]:
     }  # fmt: skip
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
+    side_by_side(prepare, kernels_needed())
     for name in BANDWIDTH:
         for shape in (shape for shape in GRID if shape.elements <= MOST):
             yield from (facts | row for row in measured("bandwidth", name, shape, (ours(name),)))

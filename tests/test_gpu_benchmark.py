@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import forms, gpu, machine
 from benchmarks.cases import Shape
-from spikeseq.ops.gpu import launch
+from spikeseq.ops.gpu import launch, split
 from spikeseq.ops.gpu.launch import Form
 
 
@@ -46,6 +46,19 @@ def test_every_case_is_measured_and_shown(monkeypatch: pytest.MonkeyPatch) -> No
     for method in ("fft", "reference"):
         assert f"| LIF | {method} | [1, 16, 4] | 1.5 | 2 | 1.5 | 2 |" in text
     assert "| PSN | gemm | [1, 16, 4] | 1.5 | 2 | 1.5 | 2 |" in text
+
+
+def test_each_kernel_is_compiled_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = gpu.kernels_needed()
+    assert {name for name, _ in needed} == set(gpu.BANDWIDTH)
+    cut = {split.chunks_for(torch.empty(shape, device="meta"), "none", launch.LIF.rows) > 1 for _, shape in needed}
+    assert cut == {True, False}
+    ran: list[str] = []
+    torch_instead = {name: replace(gpu.ours(name), backend="torch") for name in gpu.BANDWIDTH}
+    monkeypatch.setattr(gpu, "ours", lambda name: (ran.append(name), torch_instead[name])[1])
+    for name in gpu.BANDWIDTH:
+        gpu.prepare(name, Shape(2, 3, 4), "cpu")
+    assert ran == list(gpu.BANDWIDTH)
 
 
 def test_every_form_is_measured_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
