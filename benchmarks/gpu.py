@@ -235,7 +235,8 @@ def markdown(found: list[Row]) -> str:
 
 def _hold_to_the_reference() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/ops/gpu/test_device.py"]
-    spread = ["-n", "8"] if find_spec("xdist") else []  # most of it is compiling
+    command += ["-p", "no:benchmark"]  # that plugin warns beside xdist, and a warning is an error
+    spread = ["-n", str(os.cpu_count())] if find_spec("xdist") else []  # most of it is compiling
     if subprocess.run([*command, *spread], cwd=ROOT, check=False).returncode != 0:
         raise SystemExit("benchmarks gpu: the kernels differ from the reference on this device; nothing was measured")
 

@@ -17,6 +17,7 @@ from .gated_kernels import gated_forward
 from .launch import CONVOLVED, GATED, MAX_LAGS, VARYING, Form, checkpoints_for, heard, rows_for, run
 from .pointwise import history_after, sliding
 from .split import chunks_for, cut, in_parts, inputs_before
+from .words import words_of
 
 
 def _squarings(tau: float) -> int:
@@ -48,7 +49,7 @@ class _Gated(torch.autograd.Function):
                      "SQUARINGS": -1 if tau is None else _squarings(tau), "LAGS": lags,
                      "parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict,
                      "MEMBRANE": output == "membrane", "BEFORE": form.before, "TILE": form.tile}  # fmt: skip
-        begin, words = state, form.words(None if starts is None else cut(starts, chunks))
+        begin, words = state, words_of(None if starts is None else cut(starts, chunks), form)
         rows, gates = cut(x, chunks), None if gate is None else cut(gate, chunks)
         taps, before = None if weight is None else plain(weight.t()), history
         if chunks > 1 and lags > 1:

@@ -1,4 +1,4 @@
-"""What the kernels' functions share: how a kernel is started, masks of starts, room for checkpoints and sums."""
+"""What the kernels' functions share: how a kernel is started, room for checkpoints and sums."""
 
 from __future__ import annotations
 
@@ -32,22 +32,14 @@ class Form:
         """States kept for the backward pass, as in rows.py."""
         return x.shape[1] // self.tile + x.shape[1] % self.tile
 
-    def words(self, starts: Tensor | None) -> Tensor | None:
-        """Starts [batch, time] as one int32 a tile, bit `before` + u for its step u."""
-        if starts is None:
-            return None
-        padded = torch.nn.functional.pad(starts, (self.before, -starts.shape[1] % self.tile))
-        bits = 1 << torch.arange(self.before + self.tile, device=starts.device, dtype=torch.int32)
-        return (padded.unfold(1, len(bits), self.tile) * bits).sum(-1, dtype=torch.int32)
-
 
 LIF = Form(rows=64)
 PRF = Form(rows=32)
-STEPS, BLOCK = 32, 64  # a patch
 VARYING = Form(rows=32)
 GATED = Form()
 MAX_LAGS = 8  # of a gate that the kernel makes itself
 CONVOLVED = Form(rows=32, before=MAX_LAGS)
+STEPS, BLOCK = 32, 64  # a patch
 
 
 def run(kernel: Any, x: Tensor, block: int, /, **arguments: Any) -> None:

@@ -13,6 +13,7 @@ from .launch import LIF, PRF, checkpoints_for, heard, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
 from .split import chunks_for, cut, in_parts
+from .words import words_of
 
 
 class _LIF(torch.autograd.Function):
@@ -24,7 +25,7 @@ class _LIF(torch.autograd.Function):
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
                      "MEMBRANE": output == "membrane", "TILE": LIF.tile}  # fmt: skip
         rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
-        words, begin = LIF.words(masks), state
+        words, begin = words_of(masks, LIF), state
         out, ends = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
 
         def walk(begin: Tensor | None, out: Tensor | None, checkpoints: Tensor | None) -> None:
@@ -85,7 +86,7 @@ class _PRF(torch.autograd.Function):
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
                      "OUTPUT": output, "PAIRS": x.is_complex(), "TILE": PRF.tile}  # fmt: skip
         rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
-        words, begin = PRF.words(masks), state
+        words, begin = words_of(masks, PRF), state
         out = torch.empty_like(rows, dtype=torch.complex64 if output == "states" else x.dtype)
         ends = state.new_empty(len(rows), state.shape[1])
 

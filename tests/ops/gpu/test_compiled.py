@@ -156,7 +156,7 @@ def test_no_spills(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     time = split.GAIN * split.LEAST if chunks else 20
     dtype, width = torch.bfloat16 if name.endswith("bfloat16") else torch.float32, 33 if name.endswith("odd") else 32
     launches = launches_of(name, time, dtype, width, monkeypatch)
-    passes = [kernel.__name__.rpartition("_")[2] for kernel, _ in launches]
+    passes = [kernel.__name__.rpartition("_")[2] for kernel, _ in launches if kernel.__name__ != "pack"]
     once = ["forward", "backward"]
     assert passes == (["forward", "carry", "forward", "backward", "carry", "backward"] if chunks else once)
     for kernel, arguments in launches:
@@ -170,7 +170,8 @@ def test_the_next_rows_are_asked_for_before_the_arithmetic(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Else each tile waits for the memory: arithmetic and transfer would take turns."""
-    for kernel, arguments in launches_of(name, 20, torch.float32, 32, monkeypatch):
+    launches = launches_of(name, 20, torch.float32, 32, monkeypatch)
+    for kernel, arguments in [launch for launch in launches if launch[0].__name__ != "pack"]:
         loop = instructions(compiled(kernel, arguments), tmp_path)
         loads = [i for i, line in enumerate(loop) if "LDG" in line]
         sums = [i for i, line in enumerate(loop) if re.search(r"\b(FADD|FFMA)\b", line)]
