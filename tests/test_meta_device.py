@@ -73,3 +73,33 @@ def test_models(name: str, training: bool) -> None:
     assert out.device.type == "meta"
     missed = [key for key, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.is_meta)]
     assert not missed
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.9 + 0.1j, 1])
+def test_numbers_do_not_come_from_the_cpu(decay: complex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU that would wait for the queue."""
+    made = torch.as_tensor
+
+    def only_here(value: object, *, dtype: torch.dtype | None = None, device: torch.device | str) -> Tensor:
+        assert torch.device(device).type == "cpu"
+        return made(value, dtype=dtype, device=device)
+
+    monkeypatch.setattr(torch, "as_tensor", only_here)
+    x = torch.empty(2, 8, 4, device=META)
+    membrane, state = spikeseq.ops.linear_scan(x, decay)
+    assert membrane.is_complex() == state.is_complex() == isinstance(decay, complex)
+    spikes = [spikeseq.ops.spike(x, 1e300), spikeseq.ops.lif(x, 0.5, 1e300, rho=1)[0]]
+    assert all(s.device.type == "meta" for s in spikes)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_numbers_out_of_place_are_refused(device: str) -> None:
+    x = torch.zeros(2, 8, 4, device=device)
+    with pytest.raises(TypeError, match="lif: expected decay as a number"):
+        spikeseq.ops.lif(x, 0.5j)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="lif: expected decay as a number"):
+        spikeseq.ops.lif(x, 10**400)
+    with pytest.raises(ValueError, match="spike: expected a finite threshold"):
+        spikeseq.ops.spike(x, torch.nan)
+    with pytest.raises(ValueError, match="for integer spikes, got 0"):
+        spikeseq.ops.spike(x, 0.0, spikeseq.ops.integer())

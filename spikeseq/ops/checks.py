@@ -57,11 +57,14 @@ def number(
 
     On a GPU it is written there at once in its final `size`: a copy from the CPU would wait for the queue.
     """
-    if isinstance(value, (int, float, complex)) and device.type != "cpu":
-        return torch.full(size, value, dtype=dtype, device=device)
+    plain = isinstance(value, (int, float, complex))
     try:
-        return torch.as_tensor(value, dtype=dtype if isinstance(value, (int, float, complex)) else None, device=device)
-    except (TypeError, ValueError, RuntimeError) as error:
+        if plain and device.type != "cpu":  # rounded here first: to infinity, where it is too large for `dtype`
+            return torch.full(
+                size, torch.as_tensor(value, dtype=dtype, device="cpu").item(), dtype=dtype, device=device
+            )
+        return torch.as_tensor(value, dtype=dtype if plain else None, device=device)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"{op}: expected {name} as a number or a tensor, got {shape_of(value)}") from error
 
 

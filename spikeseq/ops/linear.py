@@ -8,7 +8,6 @@ output has the input's dtype. NaN and infinity raise ValueError on a CPU. Units:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from . import checks
@@ -33,7 +32,7 @@ def _values_and_history(x: Tensor, weight: Tensor, **_: Tensor | None) -> tuple[
 
 @opaque(_membrane_and_state)
 def linear_scan(
-    x: Tensor, decay: Tensor | float, state: Tensor | None = None, starts: Tensor | None = None
+    x: Tensor, decay: Tensor | complex, state: Tensor | None = None, starts: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """`z_t = decay_t * z_{t-1} + x_t`: the leaky integrator, real or complex.
 
@@ -41,12 +40,12 @@ def linear_scan(
     state: [batch, width], complex where decay is. Returns membrane [batch, time, width] and state [batch, width].
     """
     checks.sequence("linear_scan", x, allow_complex=True)
-    if not isinstance(decay, Tensor):
-        wide = torch.complex128 if isinstance(decay, complex) else torch.float64
-        decay = torch.as_tensor(decay, dtype=wide, device=x.device)
-    if x.is_complex() and not decay.is_complex():
-        decay = decay.to(checks.complex_of(checks.compute_dtype(x)))
     real = checks.compute_dtype(x)
+    if not isinstance(decay, Tensor):
+        turns = x.is_complex() or isinstance(decay, complex)
+        decay = checks.number("linear_scan", "decay", decay, checks.complex_of(real) if turns else real, x.device)
+    if x.is_complex() and not decay.is_complex():
+        decay = decay.to(checks.complex_of(real))
     dtype = checks.complex_of(real) if decay.is_complex() else real
     if decay.ndim == 3:
         if decay.shape != x.shape or decay.device != x.device:
@@ -60,7 +59,7 @@ def linear_scan(
     starts = checks.start_mask("linear_scan", starts, x)
     run = choose(Request("linear_scan", x.device, real, starts=starts is not None, varying=decay.ndim == 3,
                          complex_state=dtype.is_complex))  # fmt: skip
-    values = x if x.is_complex() else widened(run, x, real)
+    values = x.to(dtype) if x.is_complex() else widened(run, x, real)
     membrane, end = run.linear_scan(values, decay, begin, starts)
     checks.finite_run("linear_scan", end, x=x, decay=decay, state=begin)
     return membrane if dtype.is_complex else checks.narrowed("linear_scan", membrane, x.dtype), end

@@ -37,6 +37,8 @@ def spike(
         raise TypeError(f"spike: expected a floating, non-empty membrane, got {checks.shape_of(membrane)}")
     dtype = checks.compute_dtype(membrane)
     checks.countable("spike", surrogate.levels, membrane.dtype)
+    if isinstance(threshold, (int, float)):
+        checks.reachable("spike", threshold, surrogate.levels)
     if not isinstance(threshold, Tensor):
         threshold = checks.number("spike", "threshold", threshold, dtype, membrane.device)
     checks.reachable("spike", threshold, surrogate.levels)

@@ -29,7 +29,7 @@ def power_of(re, im, steps):
     base_re, base_im = re.to(tl.float64), im.to(tl.float64)
     power_re, power_im = tl.zeros_like(base_re) + 1.0, tl.zeros_like(base_im)
     while steps > 0:
-        odd = (steps % 2 == 1) & (base_re == base_re)  # a block, as the power is
+        odd = steps % 2 == 1
         grown = power_re * base_re - power_im * base_im
         power_im = tl.where(odd, power_re * base_im + power_im * base_re, power_im)
         power_re = tl.where(odd, grown, power_re)
@@ -80,8 +80,8 @@ def carry(
             else:
                 f_re, f_im = power_re, power_im
             if fresh is not None:
-                held = 1.0 - tl.load(fresh + chunk, mask=i < time, other=0).to(tl.float32)
-                f_re, f_im = f_re * held, f_im * held
+                new = tl.load(fresh + chunk, mask=i < time, other=0) != 0
+                f_re, f_im = tl.where(new, 0.0, f_re), tl.where(new, 0.0, f_im)
             if BACK:
                 f_im = -f_im
             end_re, end_im = parts(came[u], PAIRS)

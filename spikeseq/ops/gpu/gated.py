@@ -16,7 +16,7 @@ from .gated_back_kernels import gated_backward
 from .gated_kernels import gated_forward
 from .launch import CONVOLVED, GATED, MAX_LAGS, VARYING, Form, checkpoints_for, heard, rows_for, run
 from .pointwise import history_after, sliding
-from .split import chunks_for, cut, in_parts, inputs_before
+from .split import chunks_for, cut, in_parts, inputs_before, last_of
 from .words import words_of
 
 
@@ -39,7 +39,7 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx, x, gate, weight, bias, history, threshold, state, starts, tau: float | None, surrogate: Surrogate, strict,
-        output,
+        output, recorded,
     ):  # fmt: skip
         form, lags = _form_of(tau) if weight is None else CONVOLVED, 0 if weight is None else weight.shape[1]
         ctx.set_materialize_grads(False)
@@ -54,7 +54,7 @@ class _Gated(torch.autograd.Function):
         taps, before = None if weight is None else plain(weight.t()), history
         if chunks > 1 and lags > 1:
             before, _ = inputs_before(x, history, starts, chunks)
-        out, ends, products = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1]), None
+        out, ends, products = torch.empty_like(x), state.new_empty(len(rows), state.shape[1]), None
 
         def walk(begin: Tensor | None, out: Tensor | None, product: Tensor | None, checkpoints: Tensor | None) -> None:
             run(gated_forward, rows, form.forward, x=rows, gate=gates, weight=taps, bias=bias, history=before,
@@ -65,12 +65,12 @@ class _Gated(torch.autograd.Function):
             products = torch.empty_like(ends)
             walk(None, None, products, None)
             begin = carried(state, ends, chunks, products, None, None)
-        checkpoints = checkpoints_for(rows, form) if any(ctx.needs_input_grad) else None
-        walk(begin, out, None, checkpoints)
+        checkpoints = checkpoints_for(rows, form) if recorded else None
+        walk(begin, cut(out, chunks), None, checkpoints)
         ctx.save_for_backward(
             x, gate, weight, bias, history, threshold, state, starts, words, before, products, checkpoints
         )
-        return out.view(x.shape), ends[chunks - 1 :: chunks]
+        return out, last_of(ends, chunks)
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
@@ -78,7 +78,7 @@ class _Gated(torch.autograd.Function):
             ctx.saved_tensors
         )
         if torch.is_grad_enabled():
-            return *_differentiable(ctx, grads), *[None] * 5
+            return *_differentiable(ctx, grads), *[None] * 6
         form, chunks, lags = ctx.form, ctx.chunks, ctx.flags["LAGS"]
         rows, grad_out = cut(x, chunks), cut(heard(grads[0], x), chunks)
         grad_end = None if grads[1] is None else plain(grads[1])
@@ -107,7 +107,7 @@ class _Gated(torch.autograd.Function):
         return (
             grad_x.view(x.shape), None if grad_gate is None else grad_gate.view(x.shape),
             None if total is None else total.t(), total_of(grad_bias), grad_before, total_of(grad_threshold),
-            grad_states[::chunks], *[None] * 5,
+            grad_states[::chunks], *[None] * 6,
         )  # fmt: skip
 
 
@@ -159,7 +159,9 @@ def dsn(
 
 def _given(x: Tensor, gate: Tensor, threshold: Tensor, state: Tensor, starts: Tensor | None, *options: Any):
     def walk(x: Tensor, gate: Tensor, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
-        return _Gated.apply(plain(x), plain(gate), None, None, None, threshold, plain(state), starts, *options)  # pyright: ignore
+        return _Gated.apply(
+            plain(x), plain(gate), None, None, None, threshold, plain(state), starts, *options, torch.is_grad_enabled()
+        )  # pyright: ignore
 
     return in_parts(walk, "none", _form_of(options[0]).rows, x, gate, starts, state)
 
@@ -178,7 +180,7 @@ def conv_dsn(
         x: Tensor, _: None, starts: Tensor | None, state: Tensor, history: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         x, history, state = (plain(tensor) for tensor in (x, history, state))
-        options = starts, tau, surrogate, strict, output
+        options = starts, tau, surrogate, strict, output, torch.is_grad_enabled()
         out, end = _Gated.apply(x, None, weight, bias, history, threshold, state, *options)  # pyright: ignore
         return out, end, history_after(x, history, weight.shape[1], starts)
 

@@ -94,7 +94,7 @@ def gated_forward(
                 if starts is not None:
                     held = keep(word, BEFORE + u % TILE)
                     v = v * held
-                    passed = passed * held
+                    passed = tl.where(held == 0.0, 0.0, passed)
                     window = times(window, held, LAGS - 1)
                 v, decay, _, _, window = gated_step(
                     gates[u] if LAGS == 0 else None, rows[u], v, window, taps, inverse_tau, GATED, SQUARINGS, LAGS
@@ -112,7 +112,7 @@ def gated_forward(
         if starts is not None:
             held = keep(tl.load(starts + t // TILE), BEFORE + t % TILE)
             v = v * held
-            passed = passed * held
+            passed = tl.where(held == 0.0, 0.0, passed)
             window = times(window, held, LAGS - 1)
         opening = tl.load(gate, mask=inside, other=0) if LAGS == 0 else None
         v, decay, _, _, window = gated_step(

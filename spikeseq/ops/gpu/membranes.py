@@ -12,13 +12,13 @@ from .carry import carried
 from .launch import LIF, PRF, checkpoints_for, heard, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
-from .split import chunks_for, cut, in_parts
+from .split import chunks_for, cut, in_parts, last_of
 from .words import words_of
 
 
 class _LIF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, decay, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output):
+    def forward(ctx, x, decay, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output, recorded):
         ctx.set_materialize_grads(False)
         ctx.chunks = chunks_for(x, reset, LIF.rows)
         ctx.options = surrogate, reset, strict, output
@@ -26,7 +26,8 @@ class _LIF(torch.autograd.Function):
                      "MEMBRANE": output == "membrane", "TILE": LIF.tile}  # fmt: skip
         rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
         words, begin = words_of(masks, LIF), state
-        out, ends = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
+        out, ends = torch.empty_like(x), state.new_empty(len(rows), state.shape[1])
+        shown = cut(out, ctx.chunks)
 
         def walk(begin: Tensor | None, out: Tensor | None, checkpoints: Tensor | None) -> None:
             run(lif_forward, rows, LIF.forward, x=rows, decay=decay, threshold=threshold, rho=rho, state=begin,
@@ -35,10 +36,10 @@ class _LIF(torch.autograd.Function):
         if ctx.chunks > 1:
             walk(None, None, None)
             begin = carried(state, ends, ctx.chunks, decay, masks, rows.shape[1])
-        checkpoints = checkpoints_for(rows, LIF) if any(ctx.needs_input_grad) else None
-        walk(begin, out, checkpoints)
+        checkpoints = checkpoints_for(rows, LIF) if recorded else None
+        walk(begin, shown, checkpoints)
         ctx.save_for_backward(x, decay, threshold, rho, state, starts, words, checkpoints)
-        return out.view(x.shape), ends[ctx.chunks - 1 :: ctx.chunks]
+        return out, last_of(ends, ctx.chunks)
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
@@ -52,7 +53,7 @@ class _LIF(torch.autograd.Function):
                 return out.to(x.dtype), end
 
             again = scan.differentiate(define, (x, decay, threshold, state), grads)
-            return *again[:3], None, again[3], *[None] * 5
+            return *again[:3], None, again[3], *[None] * 6
         rows, grad_out = cut(x, ctx.chunks), cut(heard(grads[0], x), ctx.chunks)
         grad_end = None if grads[1] is None else plain(grads[1])
         grad_x, grad_states = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
@@ -71,7 +72,7 @@ class _LIF(torch.autograd.Function):
         walk(grad_end, grad_x, grad_decay=grad_decay, grad_threshold=grad_threshold)
         return (
             grad_x.view(x.shape), total_of(grad_decay), total_of(grad_threshold), None, grad_states[:: ctx.chunks],
-            *[None] * 5,
+            *[None] * 6,
         )  # fmt: skip
 
 
@@ -79,7 +80,9 @@ class _PRF(torch.autograd.Function):
     """Output "spikes" or "membrane" as everywhere, or "states": the complex states themselves."""
 
     @staticmethod
-    def forward(ctx, x, decay, gain, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output):
+    def forward(
+        ctx, x, decay, gain, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output, recorded
+    ):
         ctx.set_materialize_grads(False)
         ctx.chunks = chunks_for(x, reset, PRF.rows)
         ctx.options = surrogate, reset, strict, output
@@ -87,8 +90,8 @@ class _PRF(torch.autograd.Function):
                      "OUTPUT": output, "PAIRS": x.is_complex(), "TILE": PRF.tile}  # fmt: skip
         rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
         words, begin = words_of(masks, PRF), state
-        out = torch.empty_like(rows, dtype=torch.complex64 if output == "states" else x.dtype)
-        ends = state.new_empty(len(rows), state.shape[1])
+        out = torch.empty_like(x, dtype=torch.complex64 if output == "states" else x.dtype)
+        shown, ends = cut(out, ctx.chunks), state.new_empty(len(rows), state.shape[1])
 
         def walk(begin: Tensor | None, out: Tensor | None, checkpoints: Tensor | None) -> None:
             run(prf_forward, rows, PRF.forward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
@@ -98,10 +101,10 @@ class _PRF(torch.autograd.Function):
         if ctx.chunks > 1:
             walk(None, None, None)
             begin = carried(state, ends, ctx.chunks, decay, masks, rows.shape[1])
-        checkpoints = checkpoints_for(rows, PRF, planes=2) if any(ctx.needs_input_grad) else None
-        walk(begin, out, checkpoints)
+        checkpoints = checkpoints_for(rows, PRF, planes=2) if recorded else None
+        walk(begin, shown, checkpoints)
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, words, checkpoints)
-        return out.view(x.shape), ends[ctx.chunks - 1 :: ctx.chunks]
+        return out, last_of(ends, ctx.chunks)
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
@@ -117,7 +120,7 @@ class _PRF(torch.autograd.Function):
                 return out.to(x.dtype), end
 
             again = scan.differentiate(define, (x, decay, gain, threshold, state), grads)
-            return *again[:4], None, again[4], *[None] * 5
+            return *again[:4], None, again[4], *[None] * 6
         rows = cut(x, ctx.chunks)
         grad_out = cut(heard(grads[0], x, torch.complex64 if output == "states" else None), ctx.chunks)
         grad_end = None if grads[1] is None else plain(grads[1])
@@ -140,7 +143,7 @@ class _PRF(torch.autograd.Function):
         turn = total_of(grad_decay)
         return (
             grad_x.view(x.shape), None if turn is None else torch.complex(turn[0], turn[1]), total_of(grad_gain),
-            total_of(grad_threshold), None, grad_states[:: ctx.chunks], *[None] * 5,
+            total_of(grad_threshold), None, grad_states[:: ctx.chunks], *[None] * 6,
         )  # fmt: skip
 
 
@@ -148,10 +151,10 @@ def lif(
     x: Tensor, decay: Tensor, threshold: Tensor, rho: Tensor, state: Tensor, starts: Tensor | None,
     surrogate: Surrogate, reset: str, strict: bool, output: str, detach_reset: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    parameters = [plain(tensor) for tensor in (decay, threshold, rho)]
+    parameters, options = [plain(tensor) for tensor in (decay, threshold, rho)], (surrogate, reset, strict, output)
 
     def walk(x: Tensor, _: None, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
-        return _LIF.apply(plain(x), *parameters, plain(state), starts, surrogate, reset, strict, output)  # pyright: ignore
+        return _LIF.apply(plain(x), *parameters, plain(state), starts, *options, torch.is_grad_enabled())  # pyright: ignore
 
     return in_parts(walk, reset, LIF.rows, x, None, starts, state)
 
@@ -162,8 +165,9 @@ def prf(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """`output` may be "states", too."""
     parameters = [plain(tensor) for tensor in (decay, gain, threshold, rho)]
+    options = surrogate, reset, strict, output
 
     def walk(x: Tensor, _: None, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
-        return _PRF.apply(plain(x), *parameters, plain(state), starts, surrogate, reset, strict, output)  # pyright: ignore
+        return _PRF.apply(plain(x), *parameters, plain(state), starts, *options, torch.is_grad_enabled())  # pyright: ignore
 
     return in_parts(walk, reset, PRF.rows, x, None, starts, state)

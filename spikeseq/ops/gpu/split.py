@@ -62,6 +62,11 @@ def cut(x: Tensor, chunks: int) -> Tensor:
     return x.reshape(x.shape[0] * chunks, x.shape[1] // chunks, *x.shape[2:])
 
 
+def last_of(ends: Tensor, chunks: int) -> Tensor:
+    """The ends of the sequences, [batch, width], of those of their chunks; no view, so that it may be changed."""
+    return ends if chunks == 1 else ends[chunks - 1 :: chunks].clone()
+
+
 def inputs_before(x: Tensor, history: Tensor, starts: Tensor | None, chunks: int) -> tuple[Tensor, Tensor | None]:
     """The last inputs before each chunk, [batch * chunks, past, width], and which of them count, None for all.
 

@@ -9,7 +9,7 @@ import torch
 import spikeseq
 from spikeseq import BackendError, ops
 from spikeseq.ops import dispatch
-from spikeseq.ops.gpu import launch
+from spikeseq.ops.gpu import launch, split
 from tests.ops.gpu import cases
 
 # 131 steps: two blocks of 64 rows forward, eight tiles of 16 backward, and steps left over
@@ -130,3 +130,59 @@ def test_refusals() -> None:
             ops.linear_scan(x, torch.randn(1, 2, 3, dtype=torch.complex64))
         with pytest.raises(BackendError, match="one a channel"):
             ops.spike(x, torch.ones(2, 1))
+
+
+@pytest.mark.parametrize("name", ["lif soft", "prf soft", "dsn integer", "conv_dsn 4", "scan real varying"])
+def test_outputs_may_be_changed_in_place(name: str) -> None:
+    """As those of the other backends: they are no views of anything."""
+    call, given = cases.every_case((2, 5, 3), "cpu", True)[name]
+    with spikeseq.backend("triton"):
+        out, end, *_ = call(*(t.clone().requires_grad_() for t in given))
+        out.mul_(2.0)
+        end.mul_(2.0)
+        (out.abs().sum() + end.abs().sum()).backward()
+
+
+@pytest.mark.parametrize("name", ["lif soft", "prf soft", "dsn integer"])
+def test_nothing_is_kept_for_a_backward_pass_that_cannot_come(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spikeseq.ops.gpu import gated, membranes
+
+    made: list[int] = []
+    for module in (gated, membranes):
+        keep = module.checkpoints_for
+        monkeypatch.setattr(module, "checkpoints_for", lambda *a, keep=keep, **k: (made.append(1), keep(*a, **k))[1])
+    call, given = cases.every_case((2, 5, 3), "cpu", False)[name]
+    given = [t.clone().requires_grad_() for t in given]
+    with spikeseq.backend("triton"):
+        with torch.no_grad():
+            call(*given)
+        assert not made
+        call(*given)
+        assert made
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_a_start_clears_a_product_of_decays_that_overflowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "LEAST", 64)
+    monkeypatch.setattr(split, "GAIN", 3)
+    starts = torch.zeros(1, 256, dtype=torch.bool)
+    starts[:, 60] = True
+    decay = torch.full((1, 256, 1), 5.0)
+    decay[:, 60:] = 0.5
+    x = torch.zeros(1, 256, 1)
+    x[:, -1] = 1.0
+    for varying in (decay, torch.full((1,), 0.5)):
+        results = []
+        for backend in ("triton", "reference"):
+            with spikeseq.backend(backend):
+                results.append(ops.linear_scan(x, varying, None, starts))
+        for got, wanted in zip(*results, strict=True):
+            assert torch.equal(got, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")
+def test_half_complex_numbers_are_widened() -> None:
+    x, decay = torch.randn(1, 5, 3, dtype=torch.complex64), torch.full((3,), 0.9 + 0.1j)
+    with spikeseq.backend("triton"):
+        got, wanted = (ops.linear_scan(value, decay)[1] for value in (x.to(torch.complex32), x))
+    assert torch.allclose(got, wanted, atol=1e-2)
