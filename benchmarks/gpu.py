@@ -45,8 +45,8 @@ BANDWIDTH = ("LIF", "PRF", "DSN", "linear_scan", "varying_scan")
 READING = """\
 Bandwidth: forward as a share of what a device-to-device copy reaches (bytes that must move, over time), then forward +
 backward in copies of the input, by the device's own time. Goals on [64, 4096, 256]: 80 % and 3.3. Beside others: time
-on the device, and as called from Python. A dash is a pass that no CUDA graph can hold, or, above a quarter second, one
-whose two times are the same. PSN's matrix product may use TF32."""
+on the device, and as called from Python. A dash is a pass that no CUDA graph can hold (the rows say why), or, above a
+quarter second, one whose two times are the same. PSN's matrix product may use TF32."""
 
 
 class Varying(nn.Module):
@@ -104,8 +104,8 @@ def comparisons() -> Iterator[tuple[str, Shape, tuple[Method, ...]]]:
     yield "PSN", Shape(16, 16384, 128), (named["PSN", "gemm"],)
 
 
-def clocked(task: timing.Task) -> dict[str, float]:
-    """Milliseconds as called from Python, `called_ms`, and on the device alone, `ms`, where a graph can hold it."""
+def clocked(task: timing.Task) -> dict[str, Any]:
+    """Milliseconds as called from Python, `called_ms`, and on the device alone, `ms`, or why no graph can hold it."""
     task()  # compiles, and finds room
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     begin.record()
@@ -116,11 +116,12 @@ def clocked(task: timing.Task) -> dict[str, float]:
     if once > SLOW:
         return {"called_ms": once}
     bench: Any = import_module("triton.testing")
-    times = {"called_ms": bench.do_bench(task, warmup=10, rep=50, return_mode="median")}
+    times: dict[str, Any] = {"called_ms": bench.do_bench(task, warmup=10, rep=50, return_mode="median")}
     try:
         times["ms"] = bench.do_bench_cudagraph(task, rep=10, return_mode="median")
-    except (RuntimeError, ValueError):  # it looks at its values on the way
+    except (RuntimeError, ValueError) as error:  # such as a look at its values on the way
         torch.cuda.synchronize()
+        times["no_graph"] = str(error).partition("\n")[0]
     return times
 
 
@@ -164,6 +165,8 @@ def measured(part: str, name: str, shape: Shape, methods: Iterable[Method], devi
             ways = passes(name, shape, method, device)
             for measure, moved in (("forward", case.forward_bytes), ("forward+backward", case.both_bytes)):
                 speed = _speed(clocked(ways[measure]), copy, moved * shape.elements)
+                if method.name == "triton" and "no_graph" in speed:
+                    raise RuntimeError(f"{name} {measure} on {list(shape)}: {speed['no_graph']}")
                 yield about | {"method": method.name, "measure": measure, **speed}
         except (ImportError, RuntimeError) as failure:  # not installed, or no room for it
             if method.name == "triton":
@@ -172,7 +175,7 @@ def measured(part: str, name: str, shape: Shape, methods: Iterable[Method], devi
                            "skipped": str(failure).partition("\n")[0]}  # fmt: skip
 
 
-def _speed(times: dict[str, float], copy: dict[str, float], moved: int) -> dict[str, float]:
+def _speed(times: dict[str, Any], copy: dict[str, Any], moved: int) -> dict[str, Any]:
     if "ms" in times and "ms" in copy:
         return times | {"ratio": times["ms"] / copy["ms"], "gb_s": 1e-6 * moved / times["ms"]}
     return times

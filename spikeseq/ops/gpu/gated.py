@@ -41,7 +41,7 @@ class _Gated(torch.autograd.Function):
         ctx, x, gate, weight, bias, history, threshold, state, starts, tau: float | None, surrogate: Surrogate, strict,
         output, recorded,
     ):  # fmt: skip
-        form, lags = _form_of(tau) if weight is None else CONVOLVED, 0 if weight is None else weight.shape[1]
+        form, lags = (_form_of(tau), 0) if weight is None else (CONVOLVED, weight.shape[1])
         ctx.set_materialize_grads(False)
         chunks = chunks_for(x, "none", form.rows)
         ctx.form, ctx.chunks, ctx.options = form, chunks, (tau, surrogate, strict, output)
@@ -65,7 +65,7 @@ class _Gated(torch.autograd.Function):
             products = torch.empty_like(ends)
             walk(None, None, products, None)
             begin = carried(state, ends, chunks, products, None, None)
-        checkpoints = checkpoints_for(rows, form) if recorded else None
+        checkpoints = checkpoints_for(rows, form) if recorded and any(ctx.needs_input_grad) else None
         walk(begin, cut(out, chunks), None, checkpoints)
         ctx.save_for_backward(
             x, gate, weight, bias, history, threshold, state, starts, words, before, products, checkpoints

@@ -85,14 +85,11 @@ def gated_forward(
         gates_ahead = load_gates(gate, stride, more, ROWS, LAGS)
         if always(parameter):
             for u in tl.static_range(ROWS):
-                if u % TILE == 0:
-                    tile = block * (ROWS // TILE) + u // TILE
-                    if checkpoints is not None:
-                        tl.store(checkpoints + tile * stride, v, mask=inside)
-                    if starts is not None:
-                        word = words[u // TILE]
+                tile = block * (ROWS // TILE) + u // TILE
+                if u % TILE == 0 and checkpoints is not None:
+                    tl.store(checkpoints + tile * stride, v, mask=inside)
                 if starts is not None:
-                    held = keep(word, BEFORE + u % TILE)
+                    held = keep(words[u // TILE], BEFORE + u % TILE)
                     v = v * held
                     passed = tl.where(held == 0.0, 0.0, passed)
                     window = times(window, held, LAGS - 1)

@@ -59,14 +59,11 @@ def lif_forward(
         ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
         if always(parameter):
             for u in tl.static_range(ROWS):
-                if u % TILE == 0:
-                    tile = block * (ROWS // TILE) + u // TILE
-                    if checkpoints is not None:
-                        tl.store(checkpoints + tile * stride, v, mask=inside)
-                    if starts is not None:
-                        word = words[u // TILE]
+                tile = block * (ROWS // TILE) + u // TILE
+                if u % TILE == 0 and checkpoints is not None:
+                    tl.store(checkpoints + tile * stride, v, mask=inside)
                 if starts is not None:
-                    v = v * keep(word, u % TILE)
+                    v = v * keep(words[u // TILE], u % TILE)
                 membrane = a * v + rows[u].to(tl.float32)
                 spikes = fire(membrane, level, inverse, parameter, KIND, STRICT)
                 if out is not None:

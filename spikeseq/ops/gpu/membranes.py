@@ -36,7 +36,7 @@ class _LIF(torch.autograd.Function):
         if ctx.chunks > 1:
             walk(None, None, None)
             begin = carried(state, ends, ctx.chunks, decay, masks, rows.shape[1])
-        checkpoints = checkpoints_for(rows, LIF) if recorded else None
+        checkpoints = checkpoints_for(rows, LIF) if recorded and any(ctx.needs_input_grad) else None
         walk(begin, shown, checkpoints)
         ctx.save_for_backward(x, decay, threshold, rho, state, starts, words, checkpoints)
         return out, last_of(ends, ctx.chunks)
@@ -101,7 +101,7 @@ class _PRF(torch.autograd.Function):
         if ctx.chunks > 1:
             walk(None, None, None)
             begin = carried(state, ends, ctx.chunks, decay, masks, rows.shape[1])
-        checkpoints = checkpoints_for(rows, PRF, planes=2) if recorded else None
+        checkpoints = checkpoints_for(rows, PRF, planes=2) if recorded and any(ctx.needs_input_grad) else None
         walk(begin, shown, checkpoints)
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, words, checkpoints)
         return out, last_of(ends, ctx.chunks)

@@ -76,16 +76,13 @@ def prf_forward(
         ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
         if always(parameter):
             for u in tl.static_range(ROWS):
-                if u % TILE == 0:
-                    tile = block * (ROWS // TILE) + u // TILE
-                    if checkpoints is not None:
-                        tl.store(checkpoints + tile * 2 * stride, re, mask=inside)
-                        tl.store(checkpoints + (tile * 2 + 1) * stride, im, mask=inside)
-                    if starts is not None:
-                        word = words[u // TILE]
+                tile = block * (ROWS // TILE) + u // TILE
+                if u % TILE == 0 and checkpoints is not None:
+                    tl.store(checkpoints + tile * 2 * stride, re, mask=inside)
+                    tl.store(checkpoints + (tile * 2 + 1) * stride, im, mask=inside)
                 if starts is not None:
-                    re = re * keep(word, u % TILE)
-                    im = im * keep(word, u % TILE)
+                    re = re * keep(words[u // TILE], u % TILE)
+                    im = im * keep(words[u // TILE], u % TILE)
                 re, im = prf_step(rows[u], re, im, a, b, g, level, inverse, amount, parameter, out, inside,
                                   KIND, STRICT, RESET, OUTPUT, PAIRS)  # fmt: skip
                 if out is not None:
