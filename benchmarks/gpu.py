@@ -2,9 +2,10 @@
 
 Bandwidth: forward and forward + backward against a copy on the device. Peers: LIF against the sequential loop, the
 papers' FFT form and spikingjelly's kernel; the scan with a varying decay against flash-linear-attention's HGRN; DSN
-against PSN. Two clocks: the device's own time, from replays of a CUDA graph of the pass, and the time as called from
-Python, from `triton.testing.do_bench`, which holds what the host needs to start it. Both are medians; a pass above a
-quarter second is run once more and read once. The kernels are compiled side by side first.
+against PSN; a training step of the ListOps model against the FFT form and S4D. Two clocks: the device's own time, from
+replays of a CUDA graph of the pass, and the time as called from Python, from `triton.testing.do_bench`, which holds
+what the host needs to start it. Both are medians; a pass above a quarter second is run once more and read once, and one
+above ten times as much only once. The kernels are compiled side by side first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -28,9 +30,10 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 import spikeseq
-from benchmarks import machine, peers, timing
+from benchmarks import listops, machine, peers, timing
 from benchmarks.cases import CASES, DECAY, Case, Method, Shape
-from benchmarks.report import Row, latest, number, read, table
+from benchmarks.gpu_report import markdown
+from benchmarks.report import Row, read
 from spikeseq import ops
 from spikeseq.ops.gpu import split
 
@@ -40,13 +43,9 @@ WIDTH = 256
 GRID = [Shape(values // WIDTH, time, WIDTH) for values in (512, 4096, 16384, 65536)
         for time in (1 << 10, 1 << 12, 1 << 14, 1 << 17)]  # fmt: skip
 MOST = 1 << 30  # elements of one tensor, 4.3 GB
-SLOW = 250.0  # ms
+SLOW, VERY_SLOW = 250.0, 2500.0  # ms
 BANDWIDTH = ("LIF", "PRF", "DSN", "linear_scan", "varying_scan")
-READING = """\
-Bandwidth: forward as a share of what a device-to-device copy reaches (bytes that must move, over time), then forward +
-backward in copies of the input, by the device's own time. Goals on [64, 4096, 256]: 80 % and 3.3. Beside others: time
-on the device, and as called from Python. A dash is a pass that no CUDA graph can hold (the rows say why), or, above a
-quarter second, one whose two times are the same. PSN's matrix product may use TF32."""
+NARROW, NARROW_SHAPE = ("LIF", "PRF", "DSN", "linear_scan"), Shape(64, 4096, WIDTH)  # bfloat16 in and out
 
 
 class Varying(nn.Module):
@@ -104,19 +103,17 @@ def comparisons() -> Iterator[tuple[str, Shape, tuple[Method, ...]]]:
     yield "PSN", Shape(16, 16384, 128), (named["PSN", "gemm"],)
 
 
-def clocked(task: timing.Task) -> dict[str, Any]:
+def clocked(task: timing.Task, graph: bool = True) -> dict[str, Any]:
     """Milliseconds as called from Python, `called_ms`, and on the device alone, `ms`, or why no graph can hold it."""
-    task()  # compiles, and finds room
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    begin.record()
-    task()
-    end.record()
-    torch.cuda.synchronize()
-    once = begin.elapsed_time(end)
+    once = _once(task)  # compiles, and finds room
+    if once < VERY_SLOW:
+        once = _once(task)
     if once > SLOW:
         return {"called_ms": once}
     bench: Any = import_module("triton.testing")
     times: dict[str, Any] = {"called_ms": bench.do_bench(task, warmup=10, rep=50, return_mode="median")}
+    if not graph:
+        return times
     try:
         times["ms"] = bench.do_bench_cudagraph(task, rep=10, return_mode="median")
     except (RuntimeError, ValueError) as error:  # such as a look at its values on the way
@@ -125,11 +122,22 @@ def clocked(task: timing.Task) -> dict[str, Any]:
     return times
 
 
-def passes(name: str, shape: Shape, method: Method, device: str = "cuda") -> dict[str, timing.Task]:
+def _once(task: timing.Task) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    task()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end)
+
+
+def passes(
+    name: str, shape: Shape, method: Method, device: str = "cuda", dtype: torch.dtype = torch.float32
+) -> dict[str, timing.Task]:
     case = case_of(name)
     with torch.device(device):
         x, module = torch.randn(shape).mul_(case.scale), method.build(shape)
-    return timing.passes(case, method, module, x)
+    return timing.passes(replace(case, output=dtype), method, module, x.to(dtype))
 
 
 def prepare(name: str, shape: Shape, device: str = "cuda") -> None:
@@ -155,16 +163,21 @@ def kernels_needed() -> list[tuple[str, Shape]]:
     return list(kinds.values())
 
 
-def measured(part: str, name: str, shape: Shape, methods: Iterable[Method], device: str = "cuda") -> Iterator[Row]:
+def measured(
+    part: str, name: str, shape: Shape, methods: Iterable[Method], device: str = "cuda",
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Row]:  # fmt: skip
     """Rows of a copy and of each method, or why it gave none."""
     case, about = case_of(name), {"part": part, "case": name, **shape._asdict()}
-    copy = clocked(timing.roofs(torch.randn(shape, device=device))["copy_"])
-    yield about | {"method": "copy_", "measure": "forward", **_speed(copy, copy, 8 * shape.elements)}
+    if device == "cuda":
+        torch.cuda.empty_cache()  # what earlier graphs held
+    copy, share = clocked(timing.roofs(torch.randn(shape, device=device).to(dtype))["copy_"]), dtype.itemsize / 4
+    yield about | {"method": "copy_", "measure": "forward", **_speed(copy, copy, 8 * share * shape.elements)}
     for method in methods:
         try:
-            ways = passes(name, shape, method, device)
+            ways = passes(name, shape, method, device, dtype)
             for measure, moved in (("forward", case.forward_bytes), ("forward+backward", case.both_bytes)):
-                speed = _speed(clocked(ways[measure]), copy, moved * shape.elements)
+                speed = _speed(clocked(ways[measure]), copy, moved * share * shape.elements)
                 if method.name == "triton" and "no_graph" in speed:
                     raise RuntimeError(f"{name} {measure} on {list(shape)}: {speed['no_graph']}")
                 yield about | {"method": method.name, "measure": measure, **speed}
@@ -175,10 +188,22 @@ def measured(part: str, name: str, shape: Shape, methods: Iterable[Method], devi
                            "skipped": str(failure).partition("\n")[0]}  # fmt: skip
 
 
-def _speed(times: dict[str, Any], copy: dict[str, Any], moved: int) -> dict[str, Any]:
+def _speed(times: dict[str, Any], copy: dict[str, Any], moved: float) -> dict[str, Any]:
     if "ms" in times and "ms" in copy:
         return times | {"ratio": times["ms"] / copy["ms"], "gb_s": 1e-6 * moved / times["ms"]}
     return times
+
+
+def training() -> Iterator[Row]:
+    """A training step of the ListOps model, each way, as called from Python."""
+    shape, depth = listops.full_shape()
+    about = {"part": "training", "case": f"depth {depth}", **shape._asdict(), "measure": "training step"}
+    for way in listops.WAYS:
+        step = listops.training_step(way, shape, depth, "cuda")
+        step()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        yield about | {"method": way, **clocked(step, graph=False), "peak_bytes": torch.cuda.max_memory_allocated()}
 
 
 def rows() -> Iterator[Row]:
@@ -193,47 +218,13 @@ def rows() -> Iterator[Row]:
     for name in BANDWIDTH:
         for shape in (shape for shape in GRID if shape.elements <= MOST):
             yield from (facts | row for row in measured("bandwidth", name, shape, (ours(name),)))
+    for name in NARROW:
+        found = measured("bfloat16", name, NARROW_SHAPE, (ours(name),), dtype=torch.bfloat16)
+        yield from (facts | row for row in found)
+    yield from (facts | row for row in training())
     for name, shape, methods in comparisons():
         own = () if name == "PSN" else (ours(name),)
         yield from (facts | row for row in measured("peers", name, shape, (*own, *methods)))
-
-
-def _bandwidth(found: list[Row]) -> str:
-    cells: dict[tuple[str, int], dict[int, str]] = {}
-    at = {(row["case"], row["batch"], row["time"], row["method"], row["measure"]): row for row in found}
-    for row in found:
-        if row["method"] == "triton" and row["measure"] == "forward":
-            here = row["case"], row["batch"], row["time"]
-            share = row["gb_s"] / at[(*here, "copy_", "forward")]["gb_s"]
-            times = at[(*here, "triton", "forward+backward")]["ratio"]
-            cells.setdefault((row["case"], row["batch"]), {})[row["time"]] = f"{100 * share:.0f} %, {times:.2f}"
-    lengths = sorted({row["time"] for row in found})
-    body = [[case, str(batch * WIDTH), *(line.get(time, "-") for time in lengths)]
-            for (case, batch), line in cells.items()]  # fmt: skip
-    return table(["case", "batch x width", *(f"T = {time}" for time in lengths)], body)
-
-
-def _peers(found: list[Row]) -> str:
-    body: dict[tuple, list[str]] = {}
-    for row in found:
-        key = row["case"], row["method"], f"[{row['batch']}, {row['time']}, {row['width']}]"
-        line = body.setdefault(key, ["-"] * 4)
-        at = 2 * (row["measure"] == "forward+backward")
-        line[at] = number(row["ms"]) if "ms" in row else "-"
-        line[at + 1] = number(row["called_ms"]) if "called_ms" in row else row["skipped"]
-    head = ["case", "method", "shape", "forward, ms", "as called", "both, ms", "as called"]
-    return table(head, ([*key, *line] for key, line in body.items()))
-
-
-def markdown(found: list[Row]) -> str:
-    found = latest(found)
-    first = found[0]
-    versions = {"torch": first["torch"], "spikeseq": first["spikeseq"], **first["peers"]}
-    about = ", ".join([first["cpu"], first["kernels"], *(f"{k} {v}" for k, v in versions.items()), first["date"][:10]])
-    parts = ["# Triton kernels", f"Measured on {about}.", READING]
-    for part, title, render in (("bandwidth", "Bandwidth", _bandwidth), ("peers", "Beside others", _peers)):
-        parts += [f"## {title}", render([row for row in found if row["part"] == part])]
-    return "\n\n".join(parts) + "\n"
 
 
 def _hold_to_the_reference() -> None:

@@ -51,14 +51,15 @@ def full_shape() -> tuple[Shape, int]:
     return Shape(run["data"]["init_args"]["batch_size"], 2048, options["width"]), options["depth"]
 
 
-def training_step(way: str, shape: Shape, depth: int) -> Callable[[], None]:
+def training_step(way: str, shape: Shape, depth: int, device: str = "cpu") -> Callable[[], None]:
     """Forward, cross-entropy, backward and AdamW on random tokens, every row [time] of them long. Weights are made
     here; the optimiser's own state in the first step."""
     torch.manual_seed(0)
     task = settings()["model"]
     options = task["model"]["init_args"]
-    model = SequenceClassifier(**{**options, "width": shape.width, "depth": depth, **WAYS[way]})
-    x, y = torch.randint(options["vocabulary"], shape[:2]), torch.randint(options["classes"], shape[:1])
+    model = SequenceClassifier(**{**options, "width": shape.width, "depth": depth, **WAYS[way]}).to(device)
+    x = torch.randint(options["vocabulary"], shape[:2], device=device)
+    y = torch.randint(options["classes"], shape[:1], device=device)
     rates = (float(task[name]) for name in ("lr", "neuron_lr", "weight_decay"))  # YAML takes 5e-3 for a word
     optimizer = torch.optim.AdamW(parameter_groups(model, *rates))
 
