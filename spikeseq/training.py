@@ -62,7 +62,9 @@ class Training(LightningModule):
         if math.isinf(total):
             raise ValueError("the cosine schedule needs an end: give the trainer max_epochs or max_steps")
         groups = parameter_groups(self.model, self.lr, self.neuron_lr, self.weight_decay)
-        optimizer = torch.optim.AdamW(groups)
+        # one kernel a group where torch has it; not under a loss scaler, where Lightning could not clip gradients
+        fused = self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+        optimizer = torch.optim.AdamW(groups, fused=fused or None)
         schedule = LambdaLR(optimizer, partial(warmup_cosine, warmup=self.warmup_steps, total=int(total)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

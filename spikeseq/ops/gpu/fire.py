@@ -6,6 +6,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .arithmetic import exponential, reciprocal
+
 _NEAREST = tl.constexpr(12582912.0)  # 1.5 * 2^23: adding it rounds a float32 below 2^22 to the nearest even integer
 _HALF_PI = tl.constexpr(1.5707963267948966)
 
@@ -34,12 +36,12 @@ def derivative(u, threshold, inverse, parameter, KIND: tl.constexpr):
         slope = tl.where((ratio >= 0.0) & (ratio <= parameter), inverse, 0.0)
     elif KIND == "atan":
         y = z * (parameter * _HALF_PI)
-        slope = (parameter * 0.5) / (1.0 + y * y)
+        slope = (parameter * 0.5) * reciprocal(tl.fma(y, y, 1.0))
     elif KIND == "rect":
         slope = tl.where(tl.abs(z) < parameter * 0.5, 1.0 / parameter, 0.0)
     elif KIND == "sigmoid":
-        e = tl.exp(-parameter * tl.abs(z))  # sig * (1 - sig) = e / (1 + e)^2, even in z
-        slope = parameter * e / ((1.0 + e) * (1.0 + e))
+        e = exponential(-parameter * tl.abs(z))  # sig * (1 - sig) = e / (1 + e)^2, even in z
+        slope = parameter * e * reciprocal((1.0 + e) * (1.0 + e))
     else:
         tl.static_assert(KIND == "triangle")
         slope = tl.maximum(1.0 - tl.abs(z) / parameter, 0.0) / parameter
@@ -47,8 +49,14 @@ def derivative(u, threshold, inverse, parameter, KIND: tl.constexpr):
 
 
 @triton.jit
-def to_threshold_of(h, u, inverse, KIND: tl.constexpr):
-    """What `h`, the gradient of the spike times the derivative at `u`, hands on to the threshold."""
-    if KIND == "integer":
-        h = h * (u * inverse)
-    return -h
+def adjoint_of(back, heard, u, to_threshold, threshold, inverse, parameter, KIND: tl.constexpr, MEMBRANE: tl.constexpr):
+    """The gradient of the membrane `u`: `back` from later steps and `heard` of its output; and the threshold's sum."""
+    if MEMBRANE:
+        adjoint = back + heard
+    else:
+        slope = derivative(u, threshold, inverse, parameter, KIND)
+        adjoint = tl.fma(heard, slope, back)
+        if KIND == "integer":
+            slope = slope * (u * inverse)
+        to_threshold = tl.fma(-heard, slope, to_threshold)
+    return adjoint, to_threshold

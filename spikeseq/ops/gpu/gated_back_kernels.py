@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .fire import derivative, to_threshold_of
+from .fire import adjoint_of
 from .gated_kernels import gated_step, load_gates
 from .rows import always, keep, load_rows, place
 from .window import added_to_taps, heard_later, load_taps, load_window, of_the_episode, pushed, times
@@ -48,11 +48,9 @@ def gated_tile_back(
     for _ in tl.static_range(LAGS):
         to_taps = to_taps + (to_threshold,)
     for u in tl.static_range(ROWS - 1, -1, -1):
-        h = heard[u].to(tl.float32)
-        if not MEMBRANE:
-            h = h * derivative(membranes[u], level, inverse, parameter, KIND)
-            to_threshold += to_threshold_of(h, membranes[u], inverse, KIND)
-        adjoint = back + h
+        adjoint, to_threshold = adjoint_of(
+            back, heard[u].to(tl.float32), membranes[u], to_threshold, level, inverse, parameter, KIND, MEMBRANE
+        )
         entering = membranes[u - 1] if u > 0 else point
         back = decays[u] * adjoint
         if STARTS:
@@ -64,7 +62,7 @@ def gated_tile_back(
             to_gate = adjoint * (entering - value) * decays[u] * slopes[u] if GATED else adjoint * entering
             if LAGS > 0:
                 now = (to_gate,) + later
-                to_x += heard_later(taps, now, 0, LAGS)
+                to_x = heard_later(taps, now, to_x, 0, LAGS)
                 if TAPS:
                     to_taps = added_to_taps(to_taps, value, now, 0, LAGS)
                 to_bias += to_gate
@@ -191,7 +189,7 @@ def gated_backward(
     if grad_x is not None:
         for past in tl.static_range(1, LAGS):  # the inputs before step 0
             value = tl.load(history + (LAGS - 1 - past) * stride, mask=inside, other=0.0)
-            to_history = heard_later(taps, later, past, LAGS)
+            to_history = heard_later(taps, later, tl.zeros_like(back), past, LAGS)
             tl.store(grad_history + (row * (LAGS - 1) + LAGS - 1 - past) * stride + n, to_history, mask=inside)
             taps_total = added_to_taps(taps_total, value.to(tl.float64), later, past, LAGS)
     if grad_weight is not None:

@@ -36,7 +36,8 @@ def gated_step(
     gate = convolved(value, window, taps, LAGS) if LAGS > 0 else gate.to(tl.float32)
     decay, complement, slope = open_gate(gate, inverse_tau, GATED, SQUARINGS)
     if GATED:  # a long memory takes a step towards the input, which rounding cannot carry past it
-        moved = tl.where(complement < 0.5, u + complement * (value - u), decay * u + complement * value)
+        near = tl.fma(complement, value - u, u)
+        moved = tl.where(complement < 0.5, near, tl.fma(decay, u, complement * value))
     else:
         moved = decay * u + value
     return moved, decay, complement, slope, pushed(window, value, LAGS - 1)

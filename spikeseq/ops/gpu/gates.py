@@ -6,33 +6,35 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .arithmetic import exponential, reciprocal
+
 
 @triton.jit
 def log_one_plus(y):
     """log(1 + y) for y in [0, 1], to rounding: 2 atanh(y / (2 + y))."""
-    s = y / (2.0 + y)
+    s = y * reciprocal(2.0 + y)
     q = s * s
-    series = 1.0 / 15.0 + q * (1.0 / 17.0)
-    series = 1.0 / 13.0 + q * series
-    series = 1.0 / 11.0 + q * series
-    series = 1.0 / 9.0 + q * series
-    series = 1.0 / 7.0 + q * series
-    series = 1.0 / 5.0 + q * series
-    series = 1.0 / 3.0 + q * series
-    return 2.0 * (s + s * q * series)
+    series = tl.fma(q, 1.0 / 17.0, 1.0 / 15.0)
+    series = tl.fma(q, series, 1.0 / 13.0)
+    series = tl.fma(q, series, 1.0 / 11.0)
+    series = tl.fma(q, series, 1.0 / 9.0)
+    series = tl.fma(q, series, 1.0 / 7.0)
+    series = tl.fma(q, series, 1.0 / 5.0)
+    series = tl.fma(q, series, 1.0 / 3.0)
+    return 2.0 * tl.fma(s * q, series, s)
 
 
 @triton.jit
 def one_minus_exp(z):
     """1 - exp(z) for z <= 0, without cancellation near 0: there by its series."""
     near = tl.maximum(z, -0.5)
-    series = 1.0 + near * (1.0 / 8.0)
-    series = 1.0 + near * (1.0 / 7.0) * series
-    series = 1.0 + near * (1.0 / 6.0) * series
-    series = 1.0 + near * (1.0 / 5.0) * series
-    series = 1.0 + near * (1.0 / 4.0) * series
-    series = 1.0 + near * (1.0 / 3.0) * series
-    return tl.where(z > -0.5, -(near + near * near * 0.5 * series), 1.0 - tl.exp(z))
+    series = tl.fma(near, 1.0 / 8.0, 1.0)
+    series = tl.fma(near * (1.0 / 7.0), series, 1.0)
+    series = tl.fma(near * (1.0 / 6.0), series, 1.0)
+    series = tl.fma(near * (1.0 / 5.0), series, 1.0)
+    series = tl.fma(near * (1.0 / 4.0), series, 1.0)
+    series = tl.fma(near * (1.0 / 3.0), series, 1.0)
+    return tl.where(z > -0.5, -tl.fma(near * near * 0.5, series, near), 1.0 - exponential(z))
 
 
 @triton.jit
@@ -43,8 +45,8 @@ def open_gate(gate, inverse_tau, GATED: tl.constexpr, SQUARINGS: tl.constexpr):
     A decay near 1 is what the complement leaves: rounded apart, the two would not sum to 1.
     """
     if GATED:
-        y = tl.exp(-tl.abs(gate))
-        small = y / (1.0 + y)
+        y = exponential(-tl.abs(gate))
+        small = y * reciprocal(1.0 + y)
         large = 1.0 - small
         complement = tl.where(gate > 0.0, small, large)  # sigmoid(-gate)
         slope = complement * inverse_tau
@@ -57,7 +59,7 @@ def open_gate(gate, inverse_tau, GATED: tl.constexpr, SQUARINGS: tl.constexpr):
         else:
             log_decay = (tl.minimum(gate, 0.0) - log_one_plus(y)) * inverse_tau
             complement = one_minus_exp(log_decay)
-            decay = tl.where(log_decay > -0.5, 1.0 - complement, tl.exp(log_decay))
+            decay = tl.where(log_decay > -0.5, 1.0 - complement, exponential(log_decay))
     else:
         decay, slope = gate, tl.zeros_like(gate)
         complement = slope + 1.0

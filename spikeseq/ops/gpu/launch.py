@@ -33,10 +33,11 @@ class Form:
         return x.shape[1] // self.tile + x.shape[1] % self.tile
 
 
-LIF = Form(rows=64)
-PRF = Form(rows=32)
+LIF = Form(tile=32, rows=64)
+PRF = Form(tile=32, rows=64)
+PRF_MORE = Form(rows=32)  # with a reset, starts or complex values, which take registers too
 VARYING = Form(rows=32)
-GATED = Form()
+GATED = Form(rows=32)
 MAX_LAGS = 8  # of a gate that the kernel makes itself
 CONVOLVED = Form(rows=32, before=MAX_LAGS)
 STEPS, BLOCK = 32, 64  # a patch

@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .fire import derivative, fire, to_threshold_of
+from .fire import adjoint_of, fire
 from .rows import always, checkpoint_of, keep, load_rows, place
 
 
@@ -109,13 +109,11 @@ def lif_tile_back(
     to_threshold = tl.zeros_like(point)
     for u in tl.static_range(ROWS - 1, -1, -1):
         membrane = membranes[u]
-        h = heard[u].to(tl.float32)
-        if not MEMBRANE:
-            h = h * derivative(membrane, level, inverse, parameter, KIND)
-            to_threshold += to_threshold_of(h, membrane, inverse, KIND)
         if RESET == "hard":
             back = back * (1.0 - fire(membrane, level, inverse, parameter, KIND, STRICT))
-        adjoint = back + h
+        adjoint, to_threshold = adjoint_of(
+            back, heard[u].to(tl.float32), membrane, to_threshold, level, inverse, parameter, KIND, MEMBRANE
+        )
         if grad_x is not None:
             tl.store(grad_x + u * stride, adjoint.to(grad_x.dtype.element_ty), mask=inside)
         entering = point
@@ -126,7 +124,7 @@ def lif_tile_back(
         if STARTS:
             entering = entering * keep(word, shift + u)
             back = back * keep(word, shift + u)
-        to_decay += adjoint * entering
+        to_decay = tl.fma(adjoint, entering, to_decay)
     return back, to_decay, to_threshold
 
 

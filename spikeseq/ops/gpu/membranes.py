@@ -9,7 +9,7 @@ from .. import scan
 from ..native.buffers import plain, total_of
 from ..surrogate import Surrogate
 from .carry import carried
-from .launch import LIF, PRF, checkpoints_for, heard, pairs, rows_for, run
+from .launch import LIF, PRF, PRF_MORE, Form, checkpoints_for, heard, pairs, rows_for, run
 from .lif_kernels import lif_backward, lif_forward
 from .prf_kernels import prf_backward, prf_forward
 from .split import chunks_for, cut, in_parts, last_of
@@ -76,6 +76,11 @@ class _LIF(torch.autograd.Function):
         )  # fmt: skip
 
 
+def _form_of(reset: str, starts: Tensor | None, output: str) -> Form:
+    """Of PRF."""
+    return PRF if reset == "none" and starts is None and output != "states" else PRF_MORE
+
+
 class _PRF(torch.autograd.Function):
     """Output "spikes" or "membrane" as everywhere, or "states": the complex states themselves."""
 
@@ -84,24 +89,25 @@ class _PRF(torch.autograd.Function):
         ctx, x, decay, gain, threshold, rho, state, starts, surrogate: Surrogate, reset, strict, output, recorded
     ):
         ctx.set_materialize_grads(False)
-        ctx.chunks = chunks_for(x, reset, PRF.rows)
+        form = _form_of(reset, starts, output)
+        ctx.form, ctx.chunks = form, chunks_for(x, reset, form.rows)
         ctx.options = surrogate, reset, strict, output
         ctx.flags = {"parameter": surrogate.parameter, "KIND": surrogate.kind, "STRICT": strict, "RESET": reset,
-                     "OUTPUT": output, "PAIRS": x.is_complex(), "TILE": PRF.tile}  # fmt: skip
+                     "OUTPUT": output, "PAIRS": x.is_complex(), "TILE": form.tile}  # fmt: skip
         rows, masks = cut(x, ctx.chunks), None if starts is None else cut(starts, ctx.chunks)
-        words, begin = words_of(masks, PRF), state
+        words, begin = words_of(masks, form), state
         out = torch.empty_like(x, dtype=torch.complex64 if output == "states" else x.dtype)
         shown, ends = cut(out, ctx.chunks), state.new_empty(len(rows), state.shape[1])
 
         def walk(begin: Tensor | None, out: Tensor | None, checkpoints: Tensor | None) -> None:
-            run(prf_forward, rows, PRF.forward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
+            run(prf_forward, rows, form.forward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
                 rho=rho, state=pairs(begin), starts=words, out=pairs(out), end=pairs(ends),
-                checkpoints=checkpoints, ROWS=PRF.rows, **ctx.flags)  # fmt: skip
+                checkpoints=checkpoints, ROWS=form.rows, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
             walk(None, None, None)
             begin = carried(state, ends, ctx.chunks, decay, masks, rows.shape[1])
-        checkpoints = checkpoints_for(rows, PRF, planes=2) if recorded and any(ctx.needs_input_grad) else None
+        checkpoints = checkpoints_for(rows, form, planes=2) if recorded and any(ctx.needs_input_grad) else None
         walk(begin, shown, checkpoints)
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, words, checkpoints)
         return out, last_of(ends, ctx.chunks)
@@ -127,9 +133,9 @@ class _PRF(torch.autograd.Function):
         grad_x, grad_states = torch.empty_like(rows), state.new_empty(len(rows), state.shape[1])
 
         def walk(back: Tensor | None, grad_x: Tensor | None, **sums: Tensor | None) -> None:
-            run(prf_backward, rows, PRF.backward, x=pairs(rows), decay=pairs(decay), gain=gain, threshold=threshold,
-                rho=rho, starts=words, checkpoints=checkpoints, grad_out=pairs(grad_out), grad_end=pairs(back),
-                grad_x=pairs(grad_x), grad_state=pairs(grad_states),
+            run(prf_backward, rows, ctx.form.backward, x=pairs(rows), decay=pairs(decay), gain=gain,
+                threshold=threshold, rho=rho, starts=words, checkpoints=checkpoints, grad_out=pairs(grad_out),
+                grad_end=pairs(back), grad_x=pairs(grad_x), grad_state=pairs(grad_states),
                 **sums, **ctx.flags)  # fmt: skip
 
         if ctx.chunks > 1:
@@ -170,4 +176,4 @@ def prf(
     def walk(x: Tensor, _: None, starts: Tensor | None, state: Tensor) -> tuple[Tensor, ...]:
         return _PRF.apply(plain(x), *parameters, plain(state), starts, *options, torch.is_grad_enabled())  # pyright: ignore
 
-    return in_parts(walk, reset, PRF.rows, x, None, starts, state)
+    return in_parts(walk, reset, _form_of(reset, starts, output).rows, x, None, starts, state)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .fire import derivative, fire, to_threshold_of
+from .fire import adjoint_of, fire
 
 
 @triton.jit
@@ -50,11 +50,11 @@ def spike_backward(
     inverse = tl.div_rn(1.0, level)[None, :]
     u = tl.load(membrane + at, mask=here, other=0.0).to(tl.float32)
     h = tl.load(grad_out + at, mask=here, other=0.0).to(tl.float32)
-    h = h * derivative(u, level[None, :], inverse, parameter, KIND)
-    tl.store(grad_membrane + at, h.to(grad_membrane.dtype.element_ty), mask=here)
+    none = tl.zeros_like(h)
+    adjoint, to_threshold = adjoint_of(none, h, u, none, level[None, :], inverse, parameter, KIND, False)
+    tl.store(grad_membrane + at, adjoint.to(grad_membrane.dtype.element_ty), mask=here)
     if grad_threshold is not None:
-        total = tl.sum(to_threshold_of(h, u, inverse, KIND), axis=0)
-        tl.store(grad_threshold + chunk.to(tl.int64) * width + n, total, mask=inside)
+        tl.store(grad_threshold + chunk.to(tl.int64) * width + n, tl.sum(to_threshold, axis=0), mask=inside)
 
 
 @triton.jit(do_not_specialize=["time"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .fire import derivative, fire, to_threshold_of
+from .fire import adjoint_of, fire
 from .lif_kernels import reset
 from .pairs import imag_of, pair_of, parts, real_of
 from .rows import always, checkpoint_of, keep, load_rows, place
@@ -137,15 +137,14 @@ def prf_tile_back(
     for u in tl.static_range(ROWS - 1, -1, -1):
         membrane = membranes[u]
         h, h_im = parts(heard[u], OUTPUT == "states")
-        if OUTPUT == "spikes":
-            h = h * derivative(membrane, level, inverse, parameter, KIND)
-            to_threshold += to_threshold_of(h, membrane, inverse, KIND)
-        adjoint_re = back_re + h
+        adjoint_re, to_threshold = adjoint_of(
+            back_re, h, membrane, to_threshold, level, inverse, parameter, KIND, OUTPUT != "spikes"
+        )
         adjoint_im = back_im
         if OUTPUT == "states":
             adjoint_im += h_im
         x_re, _ = parts(rows[u], PAIRS)
-        to_gain += adjoint_re * x_re
+        to_gain = tl.fma(adjoint_re, x_re, to_gain)
         if grad_x is None:
             pass
         elif PAIRS:
@@ -157,16 +156,16 @@ def prf_tile_back(
             before = membranes[u - 1]
             re = reset(before, fire(before, level, inverse, parameter, KIND, STRICT), amount, RESET)
             im = imags[u - 1]
-        back_re = a * adjoint_re + b * adjoint_im
-        back_im = a * adjoint_im - b * adjoint_re
+        back_re = tl.fma(a, adjoint_re, b * adjoint_im)
+        back_im = tl.fma(a, adjoint_im, -(b * adjoint_re))
         if STARTS:
             held = keep(word, shift + u)
             re = re * held
             im = im * held
             back_re = back_re * held
             back_im = back_im * held
-        to_a += adjoint_re * re + adjoint_im * im
-        to_b += adjoint_im * re - adjoint_re * im
+        to_a = tl.fma(adjoint_re, re, tl.fma(adjoint_im, im, to_a))
+        to_b = tl.fma(adjoint_im, re, tl.fma(-adjoint_re, im, to_b))
     return back_re, back_im, to_a, to_b, to_gain, to_threshold
 
 

@@ -67,18 +67,17 @@ def pushed(values, newest, COUNT: tl.constexpr):
 
 @triton.jit
 def convolved(value, window, taps, LAGS: tl.constexpr):
-    gate = taps[LAGS] + taps[0] * value
+    gate = tl.fma(taps[0], value, taps[LAGS])
     for lag in tl.static_range(1, LAGS):
-        gate = gate + taps[lag] * window[lag - 1]
+        gate = tl.fma(taps[lag], window[lag - 1], gate)
     return gate
 
 
 @triton.jit
-def heard_later(values, later, FIRST: tl.constexpr, LAGS: tl.constexpr):
-    """`sum_j values[j] * later[j - FIRST]` over the lags j >= FIRST."""
-    total = values[FIRST] * later[0]
-    for lag in tl.static_range(FIRST + 1, LAGS):
-        total = total + values[lag] * later[lag - FIRST]
+def heard_later(values, later, total, FIRST: tl.constexpr, LAGS: tl.constexpr):
+    """`total + sum_j values[j] * later[j - FIRST]` over the lags j >= FIRST."""
+    for lag in tl.static_range(FIRST, LAGS):
+        total = tl.fma(values[lag], later[lag - FIRST], total)
     return total
 
 
@@ -87,5 +86,8 @@ def added_to_taps(sums, value, later, FIRST: tl.constexpr, LAGS: tl.constexpr):
     """`sums` of the weights' gradients, and what the input `value` brings to the lags j >= FIRST."""
     total = ()
     for lag in tl.static_range(LAGS):
-        total = total + ((sums[lag] + value * later[lag - FIRST] if lag >= FIRST else sums[lag]),)
+        brought = sums[lag]
+        if lag >= FIRST:
+            brought = tl.fma(value, later[lag - FIRST].to(value.dtype), brought)
+        total = total + (brought,)
     return total

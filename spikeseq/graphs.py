@@ -1,0 +1,73 @@
+"""Training passes as CUDA graphs: one launch from the host where eager training makes hundreds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from .training import SequenceTask
+
+
+class CUDAGraphs(Callback):
+    """Records forward and backward of the model on the first training batch, and replays them for all others.
+
+    A small network on a GPU waits for the host: a pass of eight blocks is hundreds of kernels of a few microseconds
+    each, and starting one takes longer. A replay gives the same numbers. It needs a `SequenceTask` with batches of one
+    shape without lengths (MNIST, CIFAR, Pathfinder; not ListOps and Text, whose rows end early), one GPU, precision
+    "32-true" and one batch a step; ValueError otherwise. Validation runs as ever.
+
+        Trainer(callbacks=[CUDAGraphs()])        or    --trainer.callbacks+=spikeseq.graphs.CUDAGraphs
+    """
+
+    def __init__(self) -> None:
+        self._shape: torch.Size | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _expect("a SequenceTask", type(pl_module).__name__, isinstance(pl_module, SequenceTask))
+        _expect("a CUDA device", str(pl_module.device), pl_module.device.type == "cuda")
+        _expect("one device", f"{trainer.world_size}", trainer.world_size == 1)
+        _expect('precision "32-true"', f'"{trainer.precision}"', trainer.precision == "32-true")
+        batches = trainer.accumulate_grad_batches
+        _expect("accumulate_grad_batches 1", f"{batches}", batches == 1)  # a replay overwrites the last gradients
+        self._shape = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: SequenceTask, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        x = pl_module.model_inputs(batch)
+        if not isinstance(x, Tensor):
+            raise ValueError("CUDAGraphs: expected batches of one tensor, got lengths with it: their rows end early")
+        if self._shape is None:
+            record(pl_module.model, x)
+            self._shape = x.shape
+        _expect(f"every batch as {list(self._shape)}", f"{list(x.shape)}", x.shape == self._shape)
+
+    def on_train_end(self, trainer: Trainer, pl_module: SequenceTask) -> None:  # noqa: ARG002
+        release(pl_module.model)
+
+    def on_exception(self, trainer: Trainer, pl_module: SequenceTask, exception: BaseException) -> None:  # noqa: ARG002
+        if self._shape is not None:
+            release(pl_module.model)
+
+
+def record(model: nn.Module, x: Tensor, capture: Callable[..., Any] | None = None) -> None:
+    """Let `model(x)`, in the mode it is in and for this shape, replay a graph. Statistics and random state stay as they
+    are, though recording runs the model. `capture`: `torch.cuda.make_graphed_callables`."""
+    before = [buffer.clone() for buffer in model.buffers()]
+    random = torch.cuda.get_rng_state(x.device) if x.is_cuda else None
+    (capture or torch.cuda.make_graphed_callables)(model, (x.clone(),), allow_unused_input=True)
+    if random is not None:
+        torch.cuda.set_rng_state(random, x.device)
+    with torch.no_grad():
+        for buffer, value in zip(model.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+
+def release(model: nn.Module) -> None:
+    """Undo `record`: the model runs its own forward again."""
+    vars(model).pop("forward", None)
+
+
+def _expect(wanted: str, came: str, given: bool) -> None:
+    if not given:
+        raise ValueError(f"CUDAGraphs: expected {wanted}, got {came}")
