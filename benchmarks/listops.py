@@ -17,6 +17,7 @@ from benchmarks import memory, timing
 from benchmarks.cases import Shape
 from benchmarks.s4d import S4D
 from spikeseq import PRF, SequenceClassifier
+from spikeseq.graphs import record
 from spikeseq.neurons import State
 from spikeseq.training import parameter_groups
 
@@ -51,9 +52,9 @@ def full_shape() -> tuple[Shape, int]:
     return Shape(run["data"]["init_args"]["batch_size"], 2048, options["width"]), options["depth"]
 
 
-def training_step(way: str, shape: Shape, depth: int, device: str = "cpu") -> Callable[[], None]:
+def training_step(way: str, shape: Shape, depth: int, device: str = "cpu", graphed: bool = False) -> Callable[[], None]:
     """Forward, cross-entropy, backward and AdamW on random tokens, every row [time] of them long. Weights are made
-    here; the optimiser's own state in the first step."""
+    here; the optimiser's own state in the first step. graphed: the model's passes are replayed, see `CUDAGraphs`."""
     torch.manual_seed(0)
     task = settings()["model"]
     options = task["model"]["init_args"]
@@ -61,7 +62,9 @@ def training_step(way: str, shape: Shape, depth: int, device: str = "cpu") -> Ca
     x = torch.randint(options["vocabulary"], shape[:2], device=device)
     y = torch.randint(options["classes"], shape[:1], device=device)
     rates = (float(task[name]) for name in ("lr", "neuron_lr", "weight_decay"))  # YAML takes 5e-3 for a word
-    optimizer = torch.optim.AdamW(parameter_groups(model, *rates))
+    optimizer = torch.optim.AdamW(parameter_groups(model, *rates), fused=x.is_cuda or None)  # as in spikeseq.training
+    if graphed:
+        record(model, x)
 
     def step() -> None:
         cross_entropy(model(x), y).backward()

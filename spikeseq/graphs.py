@@ -32,6 +32,7 @@ class CUDAGraphs(Callback):
         batches = trainer.accumulate_grad_batches
         _expect("accumulate_grad_batches 1", f"{batches}", batches == 1)  # a replay overwrites the last gradients
         self._shape = None
+        _warn_of_streams(False)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: SequenceTask, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         x = pl_module.model_inputs(batch)
@@ -44,10 +45,10 @@ class CUDAGraphs(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: SequenceTask) -> None:  # noqa: ARG002
         release(pl_module.model)
+        _warn_of_streams(True)
 
     def on_exception(self, trainer: Trainer, pl_module: SequenceTask, exception: BaseException) -> None:  # noqa: ARG002
-        if self._shape is not None:
-            release(pl_module.model)
+        self.on_train_end(trainer, pl_module)
 
 
 def record(model: nn.Module, x: Tensor, capture: Callable[..., Any] | None = None) -> None:
@@ -66,6 +67,14 @@ def record(model: nn.Module, x: Tensor, capture: Callable[..., Any] | None = Non
 def release(model: nn.Module) -> None:
     """Undo `record`: the model runs its own forward again."""
     vars(model).pop("forward", None)
+
+
+def _warn_of_streams(wanted: bool) -> None:
+    """Graphs are recorded on a stream of their own, where gradients then wait for each other; newer torch warns of it,
+    once a process."""
+    switch = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
+    if switch is not None:
+        switch(wanted)
 
 
 def _expect(wanted: str, came: str, given: bool) -> None:

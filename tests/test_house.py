@@ -23,6 +23,7 @@ ROOMS = {
     "training": {"ops", "neurons", "blocks"},
     "language": {"ops", "neurons", "blocks", "tasks", "training"},
     "generation": {"blocks", "tasks", "language", "cli"},
+    "graphs": {"ops", "neurons", "blocks", "training"},
     "callbacks": set(),
     "cli": {
         "ops",

@@ -13,6 +13,7 @@ from ..ops.checks import choice
 from ..ops.native.buffers import RESETS, fire_flags
 from ..ops.native.step import StepPlan, plain_rows, row
 from .base import Neuron, State
+from .rotation import rotation
 
 
 class PRF(Neuron):
@@ -68,12 +69,9 @@ class PRF(Neuron):
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """The complex decay A and the input gain, each [width]."""
-        dt = self._widened(self.log_dt).exp()
-        tau = self._widened(self.log_tau).exp() if self.train_tau else self.tau
-        leak = dt / tau
-        decay = torch.polar(torch.exp(-leak), dt * self._widened(self.log_theta).exp())
-        gain = dt if self.discretization == "euler" else -tau * torch.expm1(-leak)
-        return decay, gain
+        log_tau = self._widened(self.log_tau) if self.train_tau else None
+        zoh = self.discretization == "zoh"
+        return rotation(self._widened(self.log_dt), self._widened(self.log_theta), log_tau, self.tau, zoh)
 
     def forward(self, x: Tensor, state: State = None, starts: Tensor | None = None) -> tuple[Tensor, State]:
         self._check_input(x)

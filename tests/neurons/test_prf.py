@@ -10,6 +10,7 @@ from torch import Tensor
 
 import spikeseq
 from spikeseq import LIF, PRF
+from spikeseq.neurons.rotation import rotation
 
 F64 = torch.float64
 
@@ -135,6 +136,23 @@ def test_even_silent_it_learns() -> None:
     for p in neuron.parameters():
         assert p.grad is not None
         assert bool((p.grad != 0).all())
+
+
+@pytest.mark.parametrize("zoh", [False, True])
+@pytest.mark.parametrize("train_tau", [False, True])
+def test_gradients_of_the_coefficients_are_exact(train_tau: bool, zoh: bool) -> None:
+    """Also differentiated twice, and with a gradient for one of the two alone."""
+    parameters = [torch.randn(5, dtype=F64, requires_grad=True) for _ in range(2 + train_tau)]
+
+    def both(log_dt: Tensor, log_theta: Tensor, log_tau: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return rotation(log_dt, log_theta, log_tau, 1.7, zoh)
+
+    for call in (both, lambda *given: both(*given)[0], lambda *given: both(*given)[1]):
+        assert torch.autograd.gradcheck(call, parameters)
+        assert torch.autograd.gradgradcheck(call, parameters)
+    with torch.no_grad():
+        plain = both(*parameters)
+    assert all(torch.equal(got, wanted) for got, wanted in zip(both(*parameters), plain, strict=True))
 
 
 def test_initial_values() -> None:

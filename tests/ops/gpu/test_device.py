@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
@@ -114,8 +116,10 @@ def test_nothing_waits_for_the_device(name: str, time: int) -> None:
     with torch.cuda.stream(side):
         wanted = [result.detach().clone() for result in both()]
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        with warnings.catch_warnings():  # torch says that this mode is a prototype
+            warnings.simplefilter("ignore", UserWarning)
+            torch.cuda.set_sync_debug_mode("error")
         both()
     finally:
         torch.cuda.set_sync_debug_mode("default")
