@@ -45,8 +45,8 @@ def candidates() -> list[Candidate]:
     found = []
     for key, form in used.items():
         others = [dataclasses.replace(form, tile=tile, rows=rows) for tile, rows in TRIED]
-        wide = dataclasses.replace(form, forward=64, backward=64)
-        found += [Candidate(*key, tried) for tried in dict.fromkeys([form, *others, wide])]
+        wide = [dataclasses.replace(form, forward=block, backward=block) for block in (64, 128)]
+        found += [Candidate(*key, tried) for tried in dict.fromkeys([form, *others, *wide])]
     return found
 
 

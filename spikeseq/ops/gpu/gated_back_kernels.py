@@ -13,7 +13,7 @@ import triton.language as tl
 
 from .fire import adjoint_of
 from .gated_kernels import gated_step, load_gates
-from .rows import always, keep, load_rows, place
+from .rows import always, in_step, keep, load_rows, place
 from .window import added_to_taps, heard_later, load_taps, load_window, of_the_episode, pushed, times
 
 
@@ -175,6 +175,7 @@ def gated_backward(
         window_ahead = load_window(x, history, (tile - 1) * TILE, stride, more, LAGS)
         if STARTS:
             word = tl.load(starts + tile)
+        in_step(BLOCK)
         if always(parameter):
             back, later, to_taps, to_bias, to_threshold = gated_tile_back(
                 rows, gates, heard, point, window, word, 0, back, later, taps, inverse_tau, level, inverse, parameter,

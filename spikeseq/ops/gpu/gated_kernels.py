@@ -15,7 +15,7 @@ import triton.language as tl
 
 from .fire import fire
 from .gates import open_gate
-from .rows import always, checkpoint_of, keep, load_rows, place
+from .rows import always, checkpoint_of, in_step, keep, load_rows, place
 from .window import convolved, load_taps, load_window, pushed, times
 
 
@@ -84,6 +84,7 @@ def gated_forward(
         if LAGS == 0:
             gate += ROWS * stride
         gates_ahead = load_gates(gate, stride, more, ROWS, LAGS)
+        in_step(BLOCK)
         if always(parameter):
             for u in tl.static_range(ROWS):
                 tile = block * (ROWS // TILE) + u // TILE

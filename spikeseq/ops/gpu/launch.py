@@ -10,16 +10,19 @@ from torch import Tensor
 
 from ..native.buffers import plain
 
-OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}  # one warp a program; products and sums rounded one by one
+WARP = 32  # channels, one a thread
+OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}  # products and sums are rounded one by one
 
 
 @dataclass(frozen=True)
 class Form:
     """How a recurrence's kernels cut their work.
 
-    More rows at once hide more of the memory's latency and take more registers (and Triton longer to compile). A block
-    of 32 channels is one a thread: on an H200 more programs were worth more than wider ones. Rows that take the place
-    of used ones one by one were slower than a tile at a time (1.59 copies for 1.31, LIF forward on [64, 4096, 256]).
+    More rows at once hide more of the memory's latency and take more registers (and Triton longer to compile). A thread
+    has one channel. Warps of one program wait for each other before each tile (`in_step`), so that they ask for
+    neighbouring memory: on an H200 128 channels and 4 warps were faster than 32 by 2 to 8 % with 64 and 256 rows of 256
+    channels, LIF and PRF; their values were not held to the reference there, so one warp it is. Rows that take the
+    place of used ones one by one were slower than a tile at a time (1.59 copies for 1.31, LIF forward).
     """
 
     tile: int = 16  # steps between two checkpoints, and rows at once in the backward pass
@@ -47,7 +50,9 @@ def run(kernel: Any, x: Tensor, block: int, /, **arguments: Any) -> None:
     """Start a kernel over `x` [batch, time, width], `block` channels of one row of the batch a program."""
     grid = (x.shape[0] * -(-x.shape[2] // block),)
     with torch.cuda.device_of(x):
-        kernel[grid](time=x.shape[1], width=x.shape[2], BLOCK=block, **arguments, **OPTIONS)
+        kernel[grid](
+            time=x.shape[1], width=x.shape[2], BLOCK=block, **arguments, **OPTIONS | {"num_warps": block // WARP}
+        )
 
 
 def chunks_of(steps: int) -> int:

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from .fire import adjoint_of, fire
-from .rows import always, checkpoint_of, keep, load_rows, place
+from .rows import always, checkpoint_of, in_step, keep, load_rows, place
 
 
 @triton.jit
@@ -57,6 +57,7 @@ def lif_forward(
             words = load_rows(starts + block * (ROWS // TILE), 1, block < blocks, ROWS // TILE)
         x += ROWS * stride
         ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
+        in_step(BLOCK)
         if always(parameter):
             for u in tl.static_range(ROWS):
                 tile = block * (ROWS // TILE) + u // TILE
@@ -192,6 +193,7 @@ def lif_backward(
         point_ahead = tl.load(checkpoints + (tile - 1) * stride, mask=more, other=0.0)
         if STARTS:
             word = tl.load(starts + tile)
+        in_step(BLOCK)
         if always(parameter):
             back, to_decay, to_threshold = lif_tile_back(
                 rows, heard, point, word, 0, back, a, level, inverse, amount, parameter, grad_x, stride, inside,

@@ -16,7 +16,7 @@ import triton.language as tl
 from .fire import adjoint_of, fire
 from .lif_kernels import reset
 from .pairs import imag_of, pair_of, parts, real_of
-from .rows import always, checkpoint_of, keep, load_rows, place
+from .rows import always, checkpoint_of, in_step, keep, load_rows, place
 
 
 @triton.jit
@@ -74,6 +74,7 @@ def prf_forward(
             words = load_rows(starts + block * (ROWS // TILE), 1, block < blocks, ROWS // TILE)
         x += ROWS * stride
         ahead = load_rows(x, stride, inside & (block + 1 < blocks), ROWS)
+        in_step(BLOCK)
         if always(parameter):
             for u in tl.static_range(ROWS):
                 tile = block * (ROWS // TILE) + u // TILE
@@ -245,6 +246,7 @@ def prf_backward(
         im_ahead = tl.load(checkpoints + (tile * 2 - 1) * stride, mask=more, other=0.0)
         if STARTS:
             word = tl.load(starts + tile)
+        in_step(BLOCK)
         if always(parameter):
             back_re, back_im, to_a, to_b, to_gain, to_threshold = prf_tile_back(
                 rows, heard, point_re, point_im, word, 0, back_re, back_im, a, b, g, level, inverse, amount, parameter,

@@ -48,6 +48,13 @@ def always(number):
 
 
 @triton.jit
+def in_step(BLOCK: tl.constexpr):
+    """Where a program has several warps, of 32 channels each: they wait for each other."""
+    if BLOCK > 32:
+        tl.debug_barrier()
+
+
+@triton.jit
 def keep(word, u):
     """The factor that clears the state where bit `u` of a tile's start mask is set."""
     return 1.0 - ((word >> u) & 1).to(tl.float32)

@@ -3,16 +3,18 @@ because Triton reads TRITON_INTERPRET when a kernel is defined."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 import spikeseq
 from spikeseq import BackendError, ops
 from spikeseq.ops import dispatch
-from spikeseq.ops.gpu import launch, split
+from spikeseq.ops.gpu import gated, launch, membranes, split
 from tests.ops.gpu import cases
 
-# 131 steps: two blocks of 64 rows forward, eight tiles of 16 backward, and steps left over
+# 131 steps: two blocks of 64 rows forward, four tiles of 32 or eight of 16 backward, and steps left over
 LONG, WIDE = (1, 131, 3), (2, 9, 70)
 MANY = list(cases.every_case((1, 2, 1), "cpu", False))
 SHORT = ["lif soft", "prf soft", "dsn atan", "scan complex turning", "scan real varying", "conv_dsn 4", "sliding 4",
@@ -30,6 +32,20 @@ def test_the_sizes_reach_every_loop() -> None:
 @pytest.mark.parametrize("name", MANY)
 def test_long_with_starts(name: str) -> None:
     cases.hold(name, cases.every_case(LONG, "cpu", True)[name])
+
+
+def test_long_without_starts() -> None:
+    """Where PRF takes larger tiles."""
+    cases.hold("prf none", cases.every_case(LONG, "cpu", False)["prf none"])
+
+
+@pytest.mark.parametrize("name", SHORT[:5])
+def test_programs_of_several_warps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, forms in ((membranes, ("LIF", "PRF", "PRF_MORE")), (gated, ("VARYING", "GATED"))):
+        for form in forms:
+            wide = dataclasses.replace(getattr(module, form), forward=128, backward=64)
+            monkeypatch.setattr(module, form, wide)
+    cases.hold(name, cases.every_case((2, 35, 130), "cpu", True)[name])
 
 
 @pytest.mark.parametrize("name", SHORT)
