@@ -20,7 +20,7 @@ class Form:
 
     More rows at once hide more of the memory's latency and take more registers (and Triton longer to compile). A thread
     has one channel. Warps of one program wait for each other before each tile (`in_step`), so that they ask for
-    neighbouring memory: on an H200 128 channels and 4 warps were faster than 32 by 2 to 8 % with 64 and 256 rows of 256
+    neighbouring memory: on an H200 128 channels and 4 warps were faster than 32 by 1 to 8 % with 64 and 256 rows of 256
     channels, LIF and PRF; their values were not held to the reference there, so one warp it is. Rows that take the
     place of used ones one by one were slower than a tile at a time (1.59 copies for 1.31, LIF forward).
     """
