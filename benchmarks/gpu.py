@@ -11,6 +11,7 @@ above ten times as much only once. The kernels are compiled side by side first.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -45,6 +46,7 @@ GRID = [Shape(values // WIDTH, time, WIDTH) for values in (512, 4096, 16384, 655
         for time in (1 << 10, 1 << 12, 1 << 14, 1 << 17)]  # fmt: skip
 MOST = 1 << 30  # elements of one tensor, 4.3 GB
 SLOW, VERY_SLOW = 250.0, 2500.0  # ms
+LOOPS = ("reference", "fft")  # backends that walk over time in Python and compile nothing
 BANDWIDTH = ("LIF", "PRF", "DSN", "linear_scan", "varying_scan")
 NARROW, NARROW_SHAPE = ("LIF", "PRF", "DSN", "linear_scan"), Shape(64, 4096, WIDTH)  # bfloat16 in and out
 
@@ -106,8 +108,8 @@ def comparisons() -> Iterator[tuple[str, Shape, tuple[Method, ...]]]:
 
 def clocked(task: timing.Task, graph: bool = True) -> dict[str, Any]:
     """Milliseconds as called from Python, `called_ms`, and on the device alone, `ms`, or why no graph can hold it."""
-    once = _once(task)  # compiles, and finds room
-    if once < VERY_SLOW:  # the loop over time, which compiles nothing
+    once = _once(task)  # finds room
+    if once < VERY_SLOW:
         once = _once(task)
     if once > SLOW:
         return {"called_ms": once}
@@ -180,8 +182,8 @@ def measured(
         try:
             ways = passes(name, shape, method, device, dtype)
             for measure, moved in (("forward", case.forward_bytes), ("forward+backward", case.both_bytes)):
-                if method.foreign:
-                    ways[measure]()  # peers compile and tune themselves at their first call
+                if method.backend not in LOOPS:
+                    ways[measure]()  # compiles, and lets peers tune themselves
                 speed = _speed(clocked(ways[measure]), copy, moved * share * shape.elements)
                 if method.name == "triton" and "no_graph" in speed:
                     raise RuntimeError(f"{name} {measure} on {list(shape)}: {speed['no_graph']}")
@@ -206,6 +208,7 @@ def training() -> Iterator[Row]:
     for way, graphed in product(listops.WAYS, (False, True)):
         step = listops.training_step(way, shape, depth, "cuda", graphed)
         step()
+        gc.collect()  # a model and its recorded passes hold each other
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         times = clocked(step, graph=False)

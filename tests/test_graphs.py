@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch import Tensor, nn
 
 from spikeseq.blocks import PairClassifier, SequenceClassifier
@@ -67,18 +68,48 @@ def test_a_cpu_is_refused(tmp_path: Path) -> None:
 def test_batches_of_other_shapes_are_refused(
     batch: tuple[Tensor, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    callback, task = recording(monkeypatch)
+    with pytest.raises(ValueError, match=message):
+        callback.on_train_batch_start(ANY, task, batch, 1)
+
+
+def recording(monkeypatch: pytest.MonkeyPatch) -> tuple[CUDAGraphs, SequenceTask]:
     callback, task = CUDAGraphs(), SequenceTask(small())
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", stand_in)
-    callback.on_train_batch_start(Trainer.__new__(Trainer), task, (torch.rand(4, 64, 1), torch.zeros(4)), 0)
-    with pytest.raises(ValueError, match=message):
-        callback.on_train_batch_start(Trainer.__new__(Trainer), task, batch, 1)
+    callback.on_train_batch_start(ANY, task, (torch.rand(4, 64, 1), torch.zeros(4)), 0)
+    return callback, task
+
+
+def test_gradients_that_a_replay_would_overwrite_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    callback, task = recording(monkeypatch)
+    callback.on_before_backward(ANY, task, torch.zeros(()))
+    task.model.encoder.bias.grad = torch.zeros(8)  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValueError, match="one batch a step and zero_grad to set None"):
+        callback.on_before_backward(ANY, task, torch.zeros(()))
+
+
+def test_other_trained_parameters_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    callback, task = recording(monkeypatch)
+    task.model.encoder.requires_grad_(False)  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValueError, match="trained parameters as on the first batch"):
+        callback.on_train_batch_start(ANY, task, (torch.rand(4, 64, 1), torch.zeros(4)), 1)
+
+
+def test_only_what_was_recorded_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    callback, task = recording(monkeypatch)
+    callback.on_exception(ANY, LightningModule(), KeyError())
+    assert "forward" not in vars(task.model)
+    CUDAGraphs().on_exception(ANY, LightningModule(), KeyError())
+    compiled = torch.compile(small(), backend="eager")
+    with pytest.raises(ValueError, match="got a compiled or recorded one"):
+        record(compiled, torch.rand(4, 64, 1), stand_in)  # pyright: ignore[reportArgumentType]
 
 
 def test_pairs_have_lengths_too() -> None:
     task = SequenceTask(PairClassifier(inputs=1, classes=2, width=8, depth=1))
     batch = (torch.rand(2, 2, 5, 1), torch.full((2, 2), 5), torch.zeros(2))
     with pytest.raises(ValueError, match="got lengths"):
-        CUDAGraphs().on_train_batch_start(Trainer.__new__(Trainer), task, batch, 0)
+        CUDAGraphs().on_train_batch_start(ANY, task, batch, 0)
 
 
 @pytest.mark.gpu

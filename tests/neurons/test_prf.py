@@ -155,6 +155,19 @@ def test_gradients_of_the_coefficients_are_exact(train_tau: bool, zoh: bool) -> 
     assert all(torch.equal(got, wanted) for got, wanted in zip(both(*parameters), plain, strict=True))
 
 
+def test_parameters_may_change_before_the_way_back() -> None:
+    with torch.inference_mode():
+        neuron = PRF(3)
+    neuron(torch.randn(1, 5, 3))
+    neuron = PRF(3)
+    out, _ = neuron(torch.randn(1, 5, 3))
+    (wanted,) = torch.autograd.grad(out.sum(), neuron.log_dt, retain_graph=True)
+    with torch.no_grad():
+        neuron.log_dt.add_(0.1)
+    (got,) = torch.autograd.grad(out.sum(), neuron.log_dt)
+    assert torch.equal(got, wanted)
+
+
 def test_initial_values() -> None:
     neuron = PRF(20_000)
     dt, theta = neuron.log_dt.detach(), neuron.log_theta.detach().exp()

@@ -2,9 +2,10 @@
 
 A program holds the state of a block of channels of one row of the batch in registers and walks along time; the rows it
 needs are loaded a tile at once. The forward pass keeps one row of states a tile, the backward pass recomputes the rest.
-Products and sums are rounded one by one, as the reference does it. What does not reset is cut along time where it is
-long and narrow. Gradients that are to be differentiated again are taken from the torch backend. With TRITON_INTERPRET=1
-the kernels run on the CPU, slowly, when asked for by name.
+Forward, LIF, PRF and constant scans round products and sums one by one, as the reference does it; DSN and the way back
+fuse them. What does not reset is cut along time where it is long and narrow. Gradients that are to be differentiated
+again are taken from the torch backend. With TRITON_INTERPRET=1 the kernels run on the CPU, slowly, when asked for by
+name.
 
 Triton is imported when a kernel is first needed.
 """

@@ -26,7 +26,7 @@ def reciprocal(x):
 
 @triton.jit
 def exponential(x):
-    """exp(x) for x <= 0, as exact as Triton's; 0 below -87."""
+    """exp(x) for x <= 0, as exact as Triton's; 0 where it is below 2^-126."""
     if _INTERPRETED:
         result = tl.exp(x)
     else:

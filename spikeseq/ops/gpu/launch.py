@@ -11,7 +11,7 @@ from torch import Tensor
 from ..native.buffers import plain
 
 WARP = 32  # channels, one a thread
-OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}  # products and sums are rounded one by one
+OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}  # the compiler fuses no product with a sum
 
 
 @dataclass(frozen=True)
