@@ -101,11 +101,11 @@ static void dsn_forward_row(const void *call, int64_t row, int64_t first, int64_
 
 /* What the convolution hands to the inputs before step 0, and what they to its weights. */
 INLINE void dsn_history_back(const dsn_t *c, int64_t row, int64_t n, const int vectors, const int lanes,
-                             vf (*to_gate)[NARROW], vf (*to_weight)[NARROW]) {
+                             vf (*to_gate)[WIDE], vf (*to_weight)[WIDE]) {
   const int64_t width = c->e.width;
   for (int past = 1; past < c->lags; past++) {
     const int64_t at = (row * (c->lags - 1) + c->lags - 1 - past) * width + n;
-    vf sum[NARROW];
+    vf sum[WIDE];
     EACH(i) sum[i] = splat(0.0f);
     for (int lag = past; lag < c->lags && lag - past < c->e.time; lag++) {
       if (c->reach[row * c->e.time + lag - past] < lag) continue;
@@ -128,10 +128,10 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
   const float *x = c->x + at, *grad_out = c->grad_out + at;
   float *carry = c->grad_state + row * width + n;
   /* of the adjoint, what came straight and where it goes; to_gate is a factor at first, and looks into the next tile */
-  vf direct[TILE][NARROW], decay[TILE][NARROW], complement[TILE][NARROW], to_gate[TILE + MAX_LAGS][NARROW];
-  vf u[NARROW], to_threshold[NARROW], to_bias[NARROW], back[NARROW];
-  vf weight[MAX_LAGS * NARROW], to_weight[MAX_LAGS][NARROW];
-  threshold_t threshold[NARROW];
+  vf direct[TILE][WIDE], decay[TILE][WIDE], complement[TILE][WIDE], to_gate[TILE + MAX_LAGS][WIDE];
+  vf u[WIDE], to_threshold[WIDE], to_bias[WIDE], back[WIDE];
+  vf weight[MAX_LAGS * WIDE], to_weight[MAX_LAGS][WIDE];
+  threshold_t threshold[WIDE];
   EACH(i) {
     u[i] = load(c->checkpoints_in + (row * tiles_of(&c->e) + tile) * width + n + i * VL, lanes);
     threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
@@ -145,7 +145,7 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
       to_gate[steps + k][i] = load(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, lanes);
   }
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
-    vf gate[NARROW];
+    vf gate[WIDE];
     gates_at(c, row, begin + t, n, vectors, lanes, lags, clear, weight, gate);
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
@@ -158,7 +158,7 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
       u[i] = moved(g, u[i], input);
       if (!f.membrane) {
         h = h * derivative(u[i], threshold[i], &f);
-        to_threshold[i] = madd(-h, threshold_slope(u[i], threshold[i], &f), to_threshold[i]);
+        if (c->grad_threshold) to_threshold[i] = madd(-h, threshold_slope(u[i], threshold[i], &f), to_threshold[i]);
       }
       direct[t][i] = h;
       decay[t][i] = g.decay;
@@ -166,7 +166,7 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
     }
   }
   for (int t = steps - 1; t >= 0; t--) {
-    vf to_x[NARROW];
+    vf to_x[WIDE];
     x -= width;
     EACH(i) {
       vf adjoint = back[i] + direct[t][i];
@@ -207,7 +207,7 @@ static void dsn_backward_row(const void *call, int64_t row, int64_t first, int64
   memcpy(c->grad_state + row * c->e.width + first, c->grad_end + row * c->e.width + first,
          (last - first) * sizeof(float));
   for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
-    OVER_CHANNELS(NARROW, dsn_backward_block, c, row, tile, first, last);
+    OVER_CHANNELS(WIDE, dsn_backward_block, c, row, tile, first, last);
 }
 
 EXPORT(dsn_forward)(dsn_t *c) {

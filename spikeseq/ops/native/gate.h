@@ -4,7 +4,6 @@
 
 typedef struct {
   vf decay, complement, slope; /* alpha, 1 - alpha, d(log alpha)/d(gate) = sigmoid(-gate) / tau */
-  vf step, keep;               /* how the membrane moves, see `moved`: 1 and 1, or 0 and alpha */
 } gate_t;
 
 /* How alpha comes from the gate. Where 1/tau = 2^squarings the power is repeated squaring, and 1 - alpha follows from
@@ -24,22 +23,21 @@ static power_t power_of(float tau) {
 /* alpha and 1 - alpha are rounded apart, so they do not sum to 1, and a long memory would add up what is missing: where
    alpha > 1/2 it is what 1 - alpha leaves, and the membrane is moved by a step towards x, which cannot pass x. */
 INLINE gate_t even(gate_t g) {
-  g.step = keep_above(splat(0.5f), g.complement, splat(1.0f));
-  vf far = 1.0f - g.step;
-  g.decay = madd(far, g.decay, g.step * (1.0f - g.complement));
-  g.keep = madd(far, g.decay, g.step);
+  g.decay = if_below(g.complement, 0.5f, 1.0f - g.complement, g.decay);
   return g;
 }
 
 /* alpha u + (1 - alpha) x, as u + (1 - alpha) (x - u) for a long memory. */
-INLINE vf moved(gate_t g, vf u, vf x) { return madd(g.complement, madd(-g.step, u, x), g.keep * u); }
+INLINE vf moved(gate_t g, vf u, vf x) {
+  return if_below(g.complement, 0.5f, madd(g.complement, x - u, u), madd(g.complement, x, g.decay * u));
+}
 
 INLINE gate_t open_gate(vf gate, power_t p) {
   vf y = exp_minus(gate), r = reciprocal(1.0f + y); /* r = sigmoid(gate), y r = sigmoid(-gate), both without loss */
   gate_t g = {.decay = r, .complement = y * r, .slope = y * r * p.inverse_tau};
   if (p.squarings >= 0) {
     for (int k = 0; k < p.squarings; k++) {
-      g.complement = g.complement * (1.0f + g.decay);
+      g.complement = madd(g.complement, g.decay, g.complement);
       g.decay = g.decay * g.decay;
     }
     return even(g);

@@ -118,7 +118,7 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
       vf u = decay[i] * v[i] + load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
-        to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
+        if (c->grad_threshold) to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
       }
       entering[t][i] = v[i];
       direct[t][i] = h;

@@ -108,7 +108,7 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
       vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + i * VL, lanes);
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
-        to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
+        if (c->grad_threshold) to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
       }
       entering_re[t][i] = re[i];
       entering_im[t][i] = im[i];

@@ -53,6 +53,14 @@ KEEP_IF(keep_above, >, _CMP_GT_OQ)
 KEEP_IF(keep_from, >=, _CMP_GE_OQ)
 KEEP_IF(keep_equal, ==, _CMP_EQ_OQ)
 
+INLINE vf if_below(vf v, float bound, vf yes, vf no) {
+#if VL == 16
+  return (vf)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(bound), _CMP_LT_OQ), (__m512)no, (__m512)yes);
+#else
+  return where(v < bound, yes, no);
+#endif
+}
+
 /* The lower and the higher of a bound and v; a NaN in v stays. */
 INLINE vf at_most(float bound, vf v) {
 #if VL == 16
