@@ -28,15 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch import nn
 
 import spikeseq
-from benchmarks import listops, machine, peers, timing
+from benchmarks import listops, machine, modules, peers, timing
 from benchmarks.cases import CASES, DECAY, Case, Method, Shape
 from benchmarks.gpu_report import markdown
 from benchmarks.report import Row, read
-from spikeseq import ops
 from spikeseq.ops.gpu import split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,37 +49,14 @@ BANDWIDTH = ("LIF", "PRF", "DSN", "linear_scan", "varying_scan")
 NARROW, NARROW_SHAPE = ("LIF", "PRF", "DSN", "linear_scan"), Shape(64, 4096, WIDTH)  # bfloat16 in and out
 
 
-class Varying(nn.Module):
-    """`linear_scan` whose decay is given at each step and has a gradient, as large as the input."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.decay = nn.Parameter(torch.rand(shape))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.linear_scan(x, self.decay)
-
-
-class HGRN(nn.Module):
-    """The same by flash-linear-attention, which takes the decay's logarithm. form: "chunk" or "fused_recurrent"."""
-
-    def __init__(self, shape: Shape, form: str) -> None:
-        super().__init__()
-        self.gate = nn.Parameter(logsigmoid(torch.randn(shape)))
-        self.scan: Any = getattr(import_module("fla.ops.hgrn"), f"{form}_hgrn")
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.scan(x, self.gate)
-
-
 def _spikingjelly_kernel(_: Shape) -> nn.Module:
     os.environ.setdefault("SJ_LIF_CUDA_IMPLEMENTATION", "triton")  # read at import: this one, or an error
     return peers.spikingjelly_lif(DECAY)
 
 
 VARYING = Case("varying_scan", (
-    Method("chunk_hgrn", lambda shape: HGRN(shape, "chunk"), foreign=True),
-    Method("fused_recurrent_hgrn", lambda shape: HGRN(shape, "fused_recurrent"), foreign=True),
+    Method("chunk_hgrn", lambda shape: modules.HGRN(shape, "chunk"), foreign=True),
+    Method("fused_recurrent_hgrn", lambda shape: modules.HGRN(shape, "fused_recurrent"), foreign=True),
 ), forward_bytes=12, both_bytes=12 + 20)  # fmt: skip
 SPIKINGJELLY = Method("spikingjelly", _spikingjelly_kernel, time_first=True, foreign=True)
 
@@ -91,7 +66,9 @@ def case_of(name: str) -> Case:
 
 
 def ours(name: str) -> Method:
-    return Method("triton", Varying if name == "varying_scan" else CASES[name].methods[0].build, backend="triton")
+    return Method(
+        "triton", modules.Varying if name == "varying_scan" else CASES[name].methods[0].build, backend="triton"
+    )
 
 
 def comparisons() -> Iterator[tuple[str, Shape, tuple[Method, ...]]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, pad
+from torch.nn.functional import conv1d, logsigmoid, pad
 
 from benchmarks import peers
 from spikeseq import ops
@@ -95,3 +98,26 @@ class PSNConv1d(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         membrane = causal(x, self.weight.expand(self.width, -1))
         return (ops.spike(membrane, self.threshold) if self.output == "spikes" else membrane), x[:, :0]
+
+
+class Varying(nn.Module):
+    """`linear_scan` whose decay is given at each step and has a gradient, as large as the input."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.decay = nn.Parameter(torch.rand(shape))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.linear_scan(x, self.decay)
+
+
+class HGRN(nn.Module):
+    """`Varying` by flash-linear-attention, which takes the decay's logarithm. form: "chunk" or "fused_recurrent"."""
+
+    def __init__(self, shape: tuple[int, int, int], form: str) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(logsigmoid(torch.randn(shape)))
+        self.scan: Any = getattr(import_module("fla.ops.hgrn"), f"{form}_hgrn")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.scan(x, self.gate)
