@@ -82,7 +82,8 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + row * 2 * width + n;
-  vf entering_re[TILE][NARROW], entering_im[TILE][NARROW], direct[TILE][NARROW]; /* of the adjoint: what came straight */
+  /* of the adjoint, what came straight; the inputs again, since rows a power of two apart push each other out of the cache */
+  vf entering_re[TILE][NARROW], entering_im[TILE][NARROW], direct[TILE][NARROW], given[TILE][NARROW];
   vf re[NARROW], im[NARROW], a[NARROW], b[NARROW], gain[NARROW], rho[NARROW], back_re[NARROW], back_im[NARROW];
   threshold_t threshold[NARROW];
   vf to_re[NARROW], to_im[NARROW], to_gain[NARROW], to_threshold[NARROW];
@@ -105,7 +106,8 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
       fetch(x - TILE * width + i * VL);
       fetch(grad_out - TILE * width + i * VL);
       vf h = load(grad_out + i * VL, lanes);
-      vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + i * VL, lanes);
+      given[t][i] = load(x + i * VL, lanes);
+      vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * given[t][i];
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
         if (c->grad_threshold) to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
@@ -119,11 +121,10 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   }
   for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
     vf to_x[NARROW];
-    x -= width;
     EACH(i) {
       vf adjoint_re = back_re[i] + direct[t][i], adjoint_im = back_im[i]; /* gradient of z, as (d/dRe, d/dIm) */
       to_x[i] = gain[i] * adjoint_re;
-      to_gain[i] = madd(adjoint_re, load(x + i * VL, lanes), to_gain[i]);
+      to_gain[i] = madd(adjoint_re, given[t][i], to_gain[i]);
       to_re[i] = madd(adjoint_re, entering_re[t][i], madd(adjoint_im, entering_im[t][i], to_re[i]));
       to_im[i] = madd(adjoint_im, entering_re[t][i], madd(-adjoint_re, entering_im[t][i], to_im[i]));
       back_re[i] = madd(a[i], adjoint_re, b[i] * adjoint_im);
