@@ -31,6 +31,8 @@ def words_of(starts: Tensor | None, form: Form) -> Tensor | None:
     """Starts [batch, time] as one int32 a tile, bit `form.before` + u for its step u; none lie past the end."""
     if starts is None:
         return None
+    if form.before + form.tile > 32:
+        raise ValueError(f"a word of starts has 32 bits, expected before + tile of at most as many, got {form}")
     batch, steps = starts.shape
     tiles = -(-steps // form.tile)
     words = torch.empty(batch, tiles, dtype=torch.int32, device=starts.device)

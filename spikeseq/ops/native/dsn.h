@@ -127,7 +127,8 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
   const int32_t *reach = c->reach + row * c->e.time + begin;
   const float *x = c->x + at, *grad_out = c->grad_out + at;
   float *carry = c->grad_state + row * width + n;
-  /* of the adjoint, what came straight and where it goes; to_gate is a factor at first, and looks into the next tile */
+  /* of the adjoint, what came straight and where it goes; to_gate is a factor at first, and looks into the next tile.
+     WIDE, unlike the other ways back: much arithmetic a vector, so that the ends of a tile cost more than the cache */
   vf direct[TILE][WIDE], decay[TILE][WIDE], complement[TILE][WIDE], to_gate[TILE + MAX_LAGS][WIDE];
   vf u[WIDE], to_threshold[WIDE], to_bias[WIDE], back[WIDE];
   vf weight[MAX_LAGS * WIDE], to_weight[MAX_LAGS][WIDE];

@@ -12,6 +12,7 @@ import spikeseq
 from spikeseq import BackendError, ops
 from spikeseq.ops import dispatch
 from spikeseq.ops.gpu import gated, launch, membranes, split
+from spikeseq.ops.gpu.words import words_of
 from tests.ops.gpu import cases
 
 # 131 steps: two blocks of 64 rows forward, four tiles of 32 or eight of 16 backward, and steps left over
@@ -37,6 +38,13 @@ def test_long_with_starts(name: str) -> None:
 def test_long_without_starts() -> None:
     """Where PRF takes larger tiles."""
     cases.hold("prf none", cases.every_case(LONG, "cpu", False)["prf none"])
+
+
+def test_starts_that_no_word_can_hold_are_refused() -> None:
+    form = launch.Form(tile=32, before=8)
+    assert words_of(None, form) is None
+    with pytest.raises(ValueError, match="a word of starts has 32 bits"):
+        words_of(torch.zeros(1, 40, dtype=torch.bool), form)
 
 
 @pytest.mark.parametrize("name", SHORT[:5])
