@@ -26,7 +26,7 @@ FLAGS = [
 ]  # fmt: skip
 SOURCES = ("kernels", "gated")
 X86 = {
-    "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "avx512": ["-march=x86-64-v4", "-mtune=skylake-avx512", "-mprefer-vector-width=512"],
     "avx2": ["-march=x86-64-v3"],
     "generic": [],
 }

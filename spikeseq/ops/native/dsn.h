@@ -41,6 +41,21 @@ INLINE void gates_at(const dsn_t *c, int64_t row, int64_t t, int64_t n, const in
   }
 }
 
+/* The gates of steps t and, before `stop`, t + 1: none waits for a membrane, so that twice as many chains of arithmetic
+   run side by side as in one step. */
+#define STEPS 2
+INLINE void open_gates(const dsn_t *c, int64_t row, int64_t t, int64_t stop, int64_t n, const int vectors,
+                       const int lanes, const power_t power, const int lags, const int clear, const vf *weight, gate_t *g) {
+  vf gate[STEPS * WIDE];
+  gates_at(c, row, t, n, vectors, lanes, lags, clear, weight, gate);
+  if (t + 1 < stop) {
+    gates_at(c, row, t + 1, n, vectors, lanes, lags, clear, weight, gate + vectors);
+    _Pragma("GCC unroll 8") for (int i = 0; i < STEPS * vectors; i++) g[i] = open_gate(gate[i], power);
+  } else {
+    EACH(i) g[i] = open_gate(gate[i], power);
+  }
+}
+
 INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
                            const power_t power, const fire_t f, const int lags, const int clear) {
   const int64_t width = c->e.width, begin = tile * TILE;
@@ -59,18 +74,20 @@ INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n,
     OVER_LAGS(lag, lags) weight[lag * vectors + i] = load(c->weight + lag * width + n + i * VL, lanes);
     if (c->checkpoints) store(c->checkpoints + (row * tiles_of(&c->e) + tile) * width + n + i * VL, u[i], lanes);
   }
-  for (int64_t t = begin; t < stop; t++, x += width, out += width) {
-    vf gate[WIDE], given[WIDE];
-    gates_at(c, row, t, n, vectors, lanes, lags, clear, weight, gate);
-    if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
-    EACH(i) {
-      fetch(c->x + ahead + ((t - begin) * vectors + i) * VL);
-      if (!lags) fetch(c->gate + ahead + ((t - begin) * vectors + i) * VL);
-      gate_t g = open_gate(gate[i], power);
-      u[i] = moved(g, u[i], load(x + i * VL, lanes));
-      given[i] = f.membrane ? u[i] : fire(u[i], threshold[i], &f);
+  for (int64_t t = begin; t < stop; t += STEPS) {
+    gate_t g[STEPS * WIDE];
+    open_gates(c, row, t, stop, n, vectors, lanes, power, lags, clear, weight, g);
+    for (int k = 0; k < STEPS && t + k < stop; k++, x += width, out += width) {
+      vf given[WIDE];
+      if (starts && starts[t + k]) EACH(i) u[i] = u[i] * 0.0f;
+      EACH(i) {
+        fetch(c->x + ahead + ((t + k - begin) * vectors + i) * VL);
+        if (!lags) fetch(c->gate + ahead + ((t + k - begin) * vectors + i) * VL);
+        u[i] = moved(g[k * vectors + i], u[i], load(x + i * VL, lanes));
+        given[i] = f.membrane ? u[i] : fire(u[i], threshold[i], &f);
+      }
+      store_row(out, given, vectors, lanes, stream);
     }
-    store_row(out, given, vectors, lanes, stream);
   }
   EACH(i) store(carried + i * VL, u[i], lanes);
 }
@@ -99,9 +116,14 @@ static void dsn_forward_row(const void *call, int64_t row, int64_t first, int64_
     OVER_CHANNELS(WIDE, dsn_forward_block, c, row, tile, first, last);
 }
 
+/* A step of the tile, for its adjoint: what came straight and where it goes. to_gate is a factor at first. */
+typedef struct {
+  vf direct[WIDE], decay[WIDE], complement[WIDE], to_gate[WIDE];
+} dsn_kept_t;
+
 /* What the convolution hands to the inputs before step 0, and what they to its weights. */
 INLINE void dsn_history_back(const dsn_t *c, int64_t row, int64_t n, const int vectors, const int lanes,
-                             vf (*to_gate)[WIDE], vf (*to_weight)[WIDE]) {
+                             const dsn_kept_t *kept, vf (*to_weight)[WIDE]) {
   const int64_t width = c->e.width;
   for (int past = 1; past < c->lags; past++) {
     const int64_t at = (row * (c->lags - 1) + c->lags - 1 - past) * width + n;
@@ -110,8 +132,8 @@ INLINE void dsn_history_back(const dsn_t *c, int64_t row, int64_t n, const int v
     for (int lag = past; lag < c->lags && lag - past < c->e.time; lag++) {
       if (c->reach[row * c->e.time + lag - past] < lag) continue;
       EACH(i) {
-        sum[i] = madd(load(c->weight + lag * width + n + i * VL, lanes), to_gate[lag - past][i], sum[i]);
-        to_weight[lag][i] = madd(load(c->history + at + i * VL, lanes), to_gate[lag - past][i], to_weight[lag][i]);
+        sum[i] = madd(load(c->weight + lag * width + n + i * VL, lanes), kept[lag - past].to_gate[i], sum[i]);
+        to_weight[lag][i] = madd(load(c->history + at + i * VL, lanes), kept[lag - past].to_gate[i], to_weight[lag][i]);
       }
     }
     EACH(i) store(c->grad_history + at + i * VL, sum[i], lanes);
@@ -127,9 +149,10 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
   const int32_t *reach = c->reach + row * c->e.time + begin;
   const float *x = c->x + at, *grad_out = c->grad_out + at;
   float *carry = c->grad_state + row * width + n;
-  /* of the adjoint, what came straight and where it goes; to_gate is a factor at first, and looks into the next tile.
-     WIDE, unlike the other ways back: much arithmetic a vector, so that the ends of a tile cost more than the cache */
-  vf direct[TILE][WIDE], decay[TILE][WIDE], complement[TILE][WIDE], to_gate[TILE + MAX_LAGS][WIDE];
+  const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  /* of to_gate also the next tile's first steps. WIDE, unlike the other ways back: much arithmetic a vector, so that the
+     ends of a tile cost more than the cache */
+  dsn_kept_t kept[TILE + MAX_LAGS];
   vf u[WIDE], to_threshold[WIDE], to_bias[WIDE], back[WIDE];
   vf weight[MAX_LAGS * WIDE], to_weight[MAX_LAGS][WIDE];
   threshold_t threshold[WIDE];
@@ -143,55 +166,58 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
       to_weight[lag][i] = splat(0.0f);
     }
     for (int k = 0; k + 1 < lags; k++)
-      to_gate[steps + k][i] = load(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, lanes);
+      kept[steps + k].to_gate[i] = load(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, lanes);
   }
-  for (int t = 0; t < steps; t++, x += width, grad_out += width) {
-    vf gate[WIDE];
-    gates_at(c, row, begin + t, n, vectors, lanes, lags, clear, weight, gate);
-    if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
-    EACH(i) {
-      fetch(x - TILE * width + i * VL);
-      fetch(grad_out - TILE * width + i * VL);
-      if (!lags) fetch(c->gate + at + (t - TILE) * width + i * VL);
-      gate_t g = open_gate(gate[i], power);
-      vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
-      to_gate[t][i] = (u[i] - input) * (g.decay * g.slope);
-      u[i] = moved(g, u[i], input);
-      if (!f.membrane) {
-        h = h * derivative(u[i], threshold[i], &f);
-        if (c->grad_threshold) to_threshold[i] = madd(-h, threshold_slope(u[i], threshold[i], &f), to_threshold[i]);
+  for (int first = 0; first < steps; first += STEPS) {
+    gate_t g[STEPS * WIDE];
+    open_gates(c, row, begin + first, begin + steps, n, vectors, lanes, power, lags, clear, weight, g);
+    for (int k = 0; k < STEPS && first + k < steps; k++, x += width, grad_out += width) {
+      const int t = first + k;
+      if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
+      EACH(i) {
+        fetch_before(before, t, i, vectors);
+        if (!lags) fetch(c->gate + at + (t - TILE) * width + i * VL);
+        gate_t now = even(g[k * vectors + i]);
+        vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
+        kept[t].to_gate[i] = (u[i] - input) * (now.decay * now.slope);
+        u[i] = moved(now, u[i], input);
+        if (!f.membrane) {
+          h = h * derivative(u[i], threshold[i], &f);
+          if (c->grad_threshold) to_threshold[i] = madd(-h, threshold_slope(u[i], threshold[i], &f), to_threshold[i]);
+        }
+        kept[t].direct[i] = h;
+        kept[t].decay[i] = now.decay;
+        kept[t].complement[i] = now.complement;
       }
-      direct[t][i] = h;
-      decay[t][i] = g.decay;
-      complement[t][i] = g.complement;
     }
   }
   for (int t = steps - 1; t >= 0; t--) {
     vf to_x[WIDE];
     x -= width;
     EACH(i) {
-      vf adjoint = back[i] + direct[t][i];
-      to_x[i] = adjoint * complement[t][i];
-      to_gate[t][i] *= adjoint;
-      to_bias[i] += to_gate[t][i];
-      back[i] = decay[t][i] * adjoint;
+      fetch_before(before, TILE + steps - 1 - t, i, vectors);
+      vf adjoint = back[i] + kept[t].direct[i];
+      to_x[i] = adjoint * kept[t].complement[i];
+      kept[t].to_gate[i] *= adjoint;
+      to_bias[i] += kept[t].to_gate[i];
+      back[i] = kept[t].decay[i] * adjoint;
     }
     OVER_LAGS(lag, lags) {
       if (!clear && (begin + t + lag >= c->e.time || reach[t + lag] < lag)) continue;
       EACH(i) {
-        to_x[i] = madd(weight[lag * vectors + i], to_gate[t + lag][i], to_x[i]);
-        to_weight[lag][i] = madd(load(x + i * VL, lanes), to_gate[t + lag][i], to_weight[lag][i]);
+        to_x[i] = madd(weight[lag * vectors + i], kept[t + lag].to_gate[i], to_x[i]);
+        to_weight[lag][i] = madd(load(x + i * VL, lanes), kept[t + lag].to_gate[i], to_weight[lag][i]);
       }
     }
-    if (!lags) store_row(c->grad_gate + at + t * width, to_gate[t], vectors, lanes, stream);
+    if (!lags) store_row(c->grad_gate + at + t * width, kept[t].to_gate, vectors, lanes, stream);
     store_row(c->grad_x + at + t * width, to_x, vectors, lanes, stream);
     if (starts && starts[t]) EACH(i) back[i] = back[i] * 0.0f;
   }
-  if (lags && begin == 0) dsn_history_back(c, row, n, vectors, lanes, to_gate, to_weight);
+  if (lags && begin == 0) dsn_history_back(c, row, n, vectors, lanes, kept, to_weight);
   EACH(i) {
     store(carry + i * VL, back[i], lanes);
     for (int k = 0; k + 1 < lags; k++)
-      store(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, to_gate[k][i], lanes);
+      store(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, kept[k].to_gate[i], lanes);
     for (int lag = 0; lag < lags && c->grad_weight; lag++)
       accumulate(c->grad_weight + (row * lags + lag) * width + n + i * VL, to_weight[lag][i], lanes);
     if (c->grad_bias) accumulate(c->grad_bias + row * width + n + i * VL, to_bias[i], lanes);

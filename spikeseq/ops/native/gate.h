@@ -29,7 +29,13 @@ INLINE gate_t even(gate_t g) {
 
 /* alpha u + (1 - alpha) x, as u + (1 - alpha) (x - u) for a long memory. */
 INLINE vf moved(gate_t g, vf u, vf x) {
+#if VL == 16
+  const __mmask16 lasting = _mm512_cmp_ps_mask((__m512)g.complement, _mm512_set1_ps(0.5f), _CMP_LT_OQ);
+  vf step = (vf)_mm512_mask_sub_ps((__m512)x, lasting, (__m512)x, (__m512)u);
+  return madd(g.complement, step, (vf)_mm512_mask_mul_ps((__m512)u, (__mmask16)~lasting, (__m512)g.decay, (__m512)u));
+#else
   return if_below(g.complement, 0.5f, madd(g.complement, x - u, u), madd(g.complement, x, g.decay * u));
+#endif
 }
 
 INLINE gate_t open_gate(vf gate, power_t p) {
@@ -40,7 +46,7 @@ INLINE gate_t open_gate(vf gate, power_t p) {
       g.complement = madd(g.complement, g.decay, g.complement);
       g.decay = g.decay * g.decay;
     }
-    return even(g);
+    return g;
   }
   vf magnitude = (vf)((vi)gate & 0x7fffffff), power, m;
   vf log_sigmoid = where(gate > 0.0f, splat(0.0f), gate) - log_one_plus(exp_minus(magnitude));
@@ -48,5 +54,5 @@ INLINE gate_t open_gate(vf gate, power_t p) {
   split_exp(at_least(-87.0f, log_decay), &power, &m);
   g.decay = keep_where(log_decay > -87.0f, madd(power, m, power));
   g.complement = -madd(power, m, power - 1.0f);
-  return even(g);
+  return g;
 }

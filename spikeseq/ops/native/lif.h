@@ -99,7 +99,10 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + row * width + n;
-  vf entering[TILE][NARROW], direct[TILE][NARROW], kept[TILE][NARROW]; /* of the adjoint: what came straight, what stays */
+  const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  struct {
+    vf v[NARROW], direct[NARROW], stays[NARROW]; /* of the adjoint: what came straight, what a hard reset leaves */
+  } kept[TILE];
   vf v[NARROW], decay[NARROW], rho[NARROW], back[NARROW], to_decay[NARROW], to_threshold[NARROW];
   threshold_t threshold[NARROW];
   EACH(i) {
@@ -113,26 +116,26 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
-      fetch(x - TILE * width + i * VL);
-      fetch(grad_out - TILE * width + i * VL);
+      fetch_before(before, t, i, vectors);
       vf u = decay[i] * v[i] + load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
         if (c->grad_threshold) to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
       }
-      entering[t][i] = v[i];
-      direct[t][i] = h;
+      kept[t].v[i] = v[i];
+      kept[t].direct[i] = h;
       vf s = fire(u, threshold[i], &f);
-      if (reset == RESET_HARD) kept[t][i] = 1.0f - s;
+      if (reset == RESET_HARD) kept[t].stays[i] = 1.0f - s;
       v[i] = reset_by(u, s, threshold[i], rho[i], &f, reset);
     }
   }
   for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
     vf adjoint[NARROW];
     EACH(i) {
-      if (reset == RESET_HARD) back[i] = back[i] * kept[t][i];
-      adjoint[i] = back[i] + direct[t][i];
-      to_decay[i] = madd(adjoint[i], entering[t][i], to_decay[i]);
+      fetch_before(before, TILE + steps - 1 - t, i, vectors);
+      if (reset == RESET_HARD) back[i] = back[i] * kept[t].stays[i];
+      adjoint[i] = back[i] + kept[t].direct[i];
+      to_decay[i] = madd(adjoint[i], kept[t].v[i], to_decay[i]);
       back[i] = decay[i] * adjoint[i];
     }
     store_row(grad_x, adjoint, vectors, lanes, stream);

@@ -82,8 +82,11 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + row * 2 * width + n;
+  const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
   /* of the adjoint, what came straight; the inputs again, since rows a power of two apart push each other out of the cache */
-  vf entering_re[TILE][NARROW], entering_im[TILE][NARROW], direct[TILE][NARROW], given[TILE][NARROW];
+  struct {
+    vf re[NARROW], im[NARROW], direct[NARROW], x[NARROW];
+  } kept[TILE];
   vf re[NARROW], im[NARROW], a[NARROW], b[NARROW], gain[NARROW], rho[NARROW], back_re[NARROW], back_im[NARROW];
   threshold_t threshold[NARROW];
   vf to_re[NARROW], to_im[NARROW], to_gain[NARROW], to_threshold[NARROW];
@@ -103,18 +106,17 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
     if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
-      fetch(x - TILE * width + i * VL);
-      fetch(grad_out - TILE * width + i * VL);
+      fetch_before(before, t, i, vectors);
       vf h = load(grad_out + i * VL, lanes);
-      given[t][i] = load(x + i * VL, lanes);
-      vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * given[t][i];
+      kept[t].x[i] = load(x + i * VL, lanes);
+      vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * kept[t].x[i];
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
         if (c->grad_threshold) to_threshold[i] = madd(h, -threshold_slope(u, threshold[i], &f), to_threshold[i]);
       }
-      entering_re[t][i] = re[i];
-      entering_im[t][i] = im[i];
-      direct[t][i] = h;
+      kept[t].re[i] = re[i];
+      kept[t].im[i] = im[i];
+      kept[t].direct[i] = h;
       im[i] = b[i] * re[i] + a[i] * im[i];
       re[i] = reset_by(u, fire(u, threshold[i], &f), threshold[i], rho[i], &f, reset);
     }
@@ -122,11 +124,12 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
     vf to_x[NARROW];
     EACH(i) {
-      vf adjoint_re = back_re[i] + direct[t][i], adjoint_im = back_im[i]; /* gradient of z, as (d/dRe, d/dIm) */
+      fetch_before(before, TILE + steps - 1 - t, i, vectors);
+      vf adjoint_re = back_re[i] + kept[t].direct[i], adjoint_im = back_im[i]; /* gradient of z, as (d/dRe, d/dIm) */
       to_x[i] = gain[i] * adjoint_re;
-      to_gain[i] = madd(adjoint_re, given[t][i], to_gain[i]);
-      to_re[i] = madd(adjoint_re, entering_re[t][i], madd(adjoint_im, entering_im[t][i], to_re[i]));
-      to_im[i] = madd(adjoint_im, entering_re[t][i], madd(-adjoint_re, entering_im[t][i], to_im[i]));
+      to_gain[i] = madd(adjoint_re, kept[t].x[i], to_gain[i]);
+      to_re[i] = madd(adjoint_re, kept[t].re[i], madd(adjoint_im, kept[t].im[i], to_re[i]));
+      to_im[i] = madd(adjoint_im, kept[t].re[i], madd(-adjoint_re, kept[t].im[i], to_im[i]));
       back_re[i] = madd(a[i], adjoint_re, b[i] * adjoint_im);
       back_im[i] = madd(a[i], adjoint_im, -(b[i] * adjoint_re));
     }

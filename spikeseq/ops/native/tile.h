@@ -36,9 +36,25 @@ INLINE const float *step_input(const extent_t *e, const float *x, const float *s
 }
 
 /* A line of the next tile, asked for early: the backward pass walks from the end, and a pass that computes much leaves
-   little time for a late row; hardware foresees neither. A forward pass asks for the lines in the order in which they
-   lie, not in which it will need them: memory is faster so. */
+   little time for a late row; hardware foresees neither. Lines are asked for in the order in which they lie, not in
+   which they will be needed: memory is faster so. */
 INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
+
+/* Where a backward pass that walks a tile twice looks for its inputs of the tile before, the last line first. */
+typedef struct {
+  const float *x, *grad_out;
+} before_t;
+
+INLINE before_t tile_before(const extent_t *e, const float *x, const float *grad_out, int64_t row, int64_t begin, int64_t n) {
+  const int64_t last = (row * e->time + begin) * e->width - n * TILE - VL;
+  return (before_t){x + last, grad_out + last};
+}
+
+/* For vector i of the step-th step, counted through both walks: asked for at twice that pace, lines get lost. */
+INLINE void fetch_before(before_t b, int step, int i, const int vectors) {
+  if (vectors == 1) fetch((step & 1 ? b.grad_out : b.x) - step / 2 * VL);
+  else fetch((i & 1 ? b.grad_out : b.x) - (step * (vectors / 2) + i / 2) * VL);
+}
 
 /* Adds a tile's partial sums to the row's double-precision totals, so that long sequences lose no digits. */
 INLINE void accumulate(double *total, vf part, int lanes) {
