@@ -89,8 +89,7 @@ class PRF(Neuron):
             return None
         decay, gain = self.coefficients()
         threshold = row(self.threshold, self.width)
-        tensors = {"decay_re": decay.real, "decay_im": decay.imag, "gain": gain, "threshold": threshold,
-                   "rho": threshold}  # fmt: skip
+        tensors = {"decay": decay, "gain": gain, "threshold": threshold, "rho": threshold}
         flags = fire_flags(self.surrogate, False, self.output)
         return StepPlan("prf", tensors, {"reset": RESETS[self.reset]}, flags)
 

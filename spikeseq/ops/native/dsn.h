@@ -42,7 +42,7 @@ INLINE void gates_at(const dsn_t *c, int64_t row, int64_t t, int64_t n, const in
 }
 
 /* The gates of steps t and, before `stop`, t + 1: none waits for a membrane, so that twice as many chains of arithmetic
-   run side by side as in one step. */
+   run side by side as in one step. (A way back has more to keep in registers than that leaves room for.) */
 #define STEPS 2
 INLINE void open_gates(const dsn_t *c, int64_t row, int64_t t, int64_t stop, int64_t n, const int vectors,
                        const int lanes, const power_t power, const int lags, const int clear, const vf *weight, gate_t *g) {
@@ -65,6 +65,7 @@ INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n,
   const float *x = c->x + (row * c->e.time + begin) * width + n;
   const int64_t ahead = (row * c->e.time + begin + TILE) * width + n * TILE;
   float *out = c->out + (row * c->e.time + begin) * width + n;
+  if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   float *carried = c->end + row * width + n;
   vf u[WIDE], weight[MAX_LAGS * WIDE];
   threshold_t threshold[WIDE];
@@ -150,6 +151,13 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
   const float *x = c->x + at, *grad_out = c->grad_out + at;
   float *carry = c->grad_state + row * width + n;
   const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  if (stream) {
+    const int64_t earlier = (row * c->e.time + begin - TILE) * width;
+    fetch_pages(c->grad_x + earlier, n, vectors);
+    if (!lags) fetch_pages(c->grad_gate + earlier, n, vectors);
+    fetch_pages(c->x + earlier - TILE * width, n, vectors);
+    fetch_pages(c->grad_out + earlier - TILE * width, n, vectors);
+  }
   /* of to_gate also the next tile's first steps. WIDE, unlike the other ways back: much arithmetic a vector, so that the
      ends of a tile cost more than the cache */
   dsn_kept_t kept[TILE + MAX_LAGS];
@@ -168,27 +176,26 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
     for (int k = 0; k + 1 < lags; k++)
       kept[steps + k].to_gate[i] = load(c->ahead + (row * (lags - 1) + k) * width + n + i * VL, lanes);
   }
-  for (int first = 0; first < steps; first += STEPS) {
-    gate_t g[STEPS * WIDE];
-    open_gates(c, row, begin + first, begin + steps, n, vectors, lanes, power, lags, clear, weight, g);
-    for (int k = 0; k < STEPS && first + k < steps; k++, x += width, grad_out += width) {
-      const int t = first + k;
-      if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
-      EACH(i) {
-        fetch_before(before, t, i, vectors);
-        if (!lags) fetch(c->gate + at + (t - TILE) * width + i * VL);
-        gate_t now = even(g[k * vectors + i]);
-        vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
-        kept[t].to_gate[i] = (u[i] - input) * (now.decay * now.slope);
-        u[i] = moved(now, u[i], input);
-        if (!f.membrane) {
-          h = h * derivative(u[i], threshold[i], &f);
-          if (c->grad_threshold) to_threshold[i] = madd(-h, threshold_slope(u[i], threshold[i], &f), to_threshold[i]);
-        }
-        kept[t].direct[i] = h;
-        kept[t].decay[i] = now.decay;
-        kept[t].complement[i] = now.complement;
+  for (int t = 0; t < steps; t++, x += width, grad_out += width) {
+    vf gate[WIDE];
+    gate_t opened[WIDE];
+    gates_at(c, row, begin + t, n, vectors, lanes, lags, clear, weight, gate);
+    EACH(i) opened[i] = open_gate(gate[i], power);
+    if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
+    EACH(i) {
+      fetch_before(before, t, i, vectors);
+      if (!lags) fetch(c->gate + at + (t - TILE) * width + i * VL);
+      gate_t g = even(opened[i]);
+      vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
+      kept[t].to_gate[i] = (u[i] - input) * (g.decay * g.slope);
+      u[i] = moved(g, u[i], input);
+      if (!f.membrane) {
+        h = h * derivative(u[i], threshold[i], &f);
+        if (c->grad_threshold) to_threshold[i] = madd(-h, threshold_slope(u[i], threshold[i], &f), to_threshold[i]);
       }
+      kept[t].direct[i] = h;
+      kept[t].decay[i] = g.decay;
+      kept[t].complement[i] = g.complement;
     }
   }
   for (int t = steps - 1; t >= 0; t--) {

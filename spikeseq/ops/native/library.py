@@ -48,7 +48,7 @@ CALLS: dict[str, type[ctypes.Structure]] = {
     ),
     "prf": _call(
         ("reset", c_int32), fire=True,
-        pointers="x decay_re decay_im gain threshold rho state checkpoints_in grad_out grad_end starts out end "
+        pointers="x decay gain threshold rho state checkpoints_in grad_out grad_end starts out end "
                  "checkpoints grad_x grad_state grad_decay grad_gain grad_threshold",
     ),
     "dsn": _call(

@@ -53,6 +53,7 @@ INLINE void lif_forward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n,
   const float *x = c->x + (row * c->e.time + begin) * width + n;
   const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
   float *out = c->out + (row * c->e.time + begin) * width + n;
+  if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   float *carried = c->end + row * width + n;
   vf v[WIDE], decay[WIDE], rho[WIDE];
   threshold_t threshold[WIDE];
@@ -100,6 +101,7 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + row * width + n;
   const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  if (stream) fetch_pages(c->grad_x + (row * c->e.time + begin - TILE) * width, n, vectors);
   struct {
     vf v[NARROW], direct[NARROW], stays[NARROW]; /* of the adjoint: what came straight, what a hard reset leaves */
   } kept[TILE];

@@ -44,31 +44,17 @@ class _LIF(torch.autograd.Function):
         return grad_x, total_of(grad_decay), total_of(grad_threshold), None, grad_state, *[None] * 5
 
 
-def _planar(z: Tensor) -> Tensor:
-    """Complex [batch, width] as float [batch, 2, width]."""
-    return torch.stack([z.real, z.imag], 1)
-
-
-def _complex_total(rows: Tensor | None, width: int) -> Tensor | None:
-    if rows is None:
-        return None
-    total = rows.sum(0).float()
-    return torch.complex(total[:width], total[width:])
-
-
 class _PRF(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, decay, gain, threshold, rho, state, starts, surrogate, reset, strict, output):
-        decay_re, decay_im = plain(decay.real), plain(decay.imag)
-        out, begin = torch.empty_like(x), _planar(state)
-        end = torch.empty_like(begin)
+        out, end = torch.empty_like(x), torch.empty_like(state)
         checkpoints = checkpoints_for(x, planes=2) if any(ctx.needs_input_grad) else None
-        run("prf_forward", x, {"reset": RESETS[reset]}, fire_flags(surrogate, strict, output), x=x, decay_re=decay_re,
-            decay_im=decay_im, gain=gain, threshold=threshold, rho=rho, state=begin, starts=mask(starts), out=out,
-            end=end, checkpoints=checkpoints)  # fmt: skip
+        run("prf_forward", x, {"reset": RESETS[reset]}, fire_flags(surrogate, strict, output), x=x, decay=decay,
+            gain=gain, threshold=threshold, rho=rho, state=state, starts=mask(starts), out=out, end=end,
+            checkpoints=checkpoints)  # fmt: skip
         ctx.save_for_backward(x, decay, gain, threshold, rho, state, starts, checkpoints)
         ctx.options = surrogate, reset, strict, output
-        return out, torch.complex(end[:, 0], end[:, 1])
+        return out, end
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
@@ -82,20 +68,18 @@ class _PRF(torch.autograd.Function):
 
             again = scan.differentiate(define, (x, decay, gain, threshold, state), grads)
             return *again[:4], None, again[4], *[None] * 5
-        grad_end = _planar(grads[1])
-        grad_x, grad_state = torch.empty_like(x), torch.empty_like(grad_end)
+        grad_x, grad_state = torch.empty_like(x), torch.empty_like(state)
         grad_decay = rows_for(x, planes=2) if ctx.needs_input_grad[1] else None
         grad_gain = rows_for(x) if ctx.needs_input_grad[2] else None
         grad_threshold = rows_for(x) if ctx.needs_input_grad[3] and output == "spikes" else None
-        run("prf_backward", x, {"reset": RESETS[reset]}, fire_flags(surrogate, strict, output), x=x,
-            decay_re=plain(decay.real), decay_im=plain(decay.imag), gain=gain, threshold=threshold, rho=rho,
-            starts=mask(starts), checkpoints_in=checkpoints, grad_out=plain(grads[0]), grad_end=grad_end,
-            grad_x=grad_x, grad_state=grad_state, grad_decay=grad_decay, grad_gain=grad_gain,
-            grad_threshold=grad_threshold)  # fmt: skip
-        return (
-            grad_x, _complex_total(grad_decay, x.shape[2]), total_of(grad_gain), total_of(grad_threshold), None,
-            torch.complex(grad_state[:, 0], grad_state[:, 1]), *[None] * 5,
-        )  # fmt: skip
+        run("prf_backward", x, {"reset": RESETS[reset]}, fire_flags(surrogate, strict, output), x=x, decay=decay,
+            gain=gain, threshold=threshold, rho=rho, starts=mask(starts), checkpoints_in=checkpoints,
+            grad_out=plain(grads[0]), grad_end=plain(grads[1]), grad_x=grad_x, grad_state=grad_state,
+            grad_decay=grad_decay, grad_gain=grad_gain, grad_threshold=grad_threshold)  # fmt: skip
+        to_decay = total_of(grad_decay)
+        if to_decay is not None:
+            to_decay = torch.view_as_complex(to_decay.view(-1, 2))
+        return grad_x, to_decay, total_of(grad_gain), total_of(grad_threshold), None, grad_state, *[None] * 5
 
 
 def lif(

@@ -1,4 +1,5 @@
-/* PRF: complex state in two planar registers, real input, fires on the real part; soft reset or none.
+/* PRF: complex state in two planar registers, real input, fires on the real part; soft reset or none. In memory complex
+   numbers lie as torch stores them, but for the checkpoints, of which only these kernels know.
      z = decay * v + gain * x;  s = fire(Re z);  v = z - rho * s | z */
 #pragma once
 #include "lif.h"
@@ -7,10 +8,10 @@ typedef struct {
   extent_t e;
   fire_t f;
   int32_t reset;
-  const float *x, *decay_re, *decay_im, *gain, *threshold, *rho, *state, *checkpoints_in, *grad_out, *grad_end;
+  const float *x, *decay, *gain, *threshold, *rho, *state, *checkpoints_in, *grad_out, *grad_end;
   const uint8_t *starts;
-  float *out, *end, *checkpoints, *grad_x, *grad_state;  /* complex rows are planar: [batch, 2, width] */
-  double *grad_decay, *grad_gain, *grad_threshold;       /* [batch, 2, width], [batch, width], [batch, width] */
+  float *out, *end, *checkpoints, *grad_x, *grad_state;
+  double *grad_decay, *grad_gain, *grad_threshold; /* [batch, 2 * width], [batch, width], [batch, width] */
 } prf_t;
 
 INLINE void prf_forward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes,
@@ -22,14 +23,13 @@ INLINE void prf_forward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n,
   const float *x = c->x + (row * c->e.time + begin) * width + n;
   const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
   float *out = c->out + (row * c->e.time + begin) * width + n;
-  float *carried = c->end + row * 2 * width + n;
+  if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
+  float *carried = c->end + (row * width + n) * 2;
   vf re[WIDE], im[WIDE], a[WIDE], b[WIDE], gain[WIDE], rho[WIDE];
   threshold_t threshold[WIDE];
   EACH(i) {
-    re[i] = load(carried + i * VL, lanes);
-    im[i] = load(carried + width + i * VL, lanes);
-    a[i] = load(c->decay_re + n + i * VL, lanes);
-    b[i] = load(c->decay_im + n + i * VL, lanes);
+    load_pairs(carried + 2 * i * VL, &re[i], &im[i], lanes);
+    load_pairs(c->decay + 2 * (n + i * VL), &a[i], &b[i], lanes);
     gain[i] = load(c->gain + n + i * VL, lanes);
     threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
@@ -52,10 +52,7 @@ INLINE void prf_forward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n,
     }
     store_row(out, given, vectors, lanes, stream);
   }
-  EACH(i) {
-    store(carried + i * VL, left_by(re[i], rho[i], reset), lanes);
-    store(carried + width + i * VL, im[i], lanes);
-  }
+  EACH(i) store_pairs(carried + 2 * i * VL, left_by(re[i], rho[i], reset), im[i], lanes);
 }
 
 INLINE void prf_forward_block(const prf_t *c, int64_t row, int64_t tile, int64_t n, const int vectors, const int lanes) {
@@ -64,10 +61,8 @@ INLINE void prf_forward_block(const prf_t *c, int64_t row, int64_t tile, int64_t
 
 static void prf_forward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const prf_t *c = call;
-  for (int part = 0; part < 2; part++) {
-    int64_t at = (row * 2 + part) * c->e.width + first;
-    memcpy(c->end + at, c->state + at, (last - first) * sizeof(float));
-  }
+  const int64_t at = (row * c->e.width + first) * 2;
+  memcpy(c->end + at, c->state + at, (last - first) * 2 * sizeof(float));
   for (int64_t tile = 0; tile < tiles_of(&c->e); tile++)
     OVER_CHANNELS(WIDE, prf_forward_block, c, row, tile, first, last);
 }
@@ -81,8 +76,9 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   const float *x = c->x + (row * c->e.time + begin) * width + n;
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
-  float *carry = c->grad_state + row * 2 * width + n;
+  float *carry = c->grad_state + (row * width + n) * 2;
   const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  if (stream) fetch_pages(c->grad_x + (row * c->e.time + begin - TILE) * width, n, vectors);
   /* of the adjoint, what came straight; the inputs again, since rows a power of two apart push each other out of the cache */
   struct {
     vf re[NARROW], im[NARROW], direct[NARROW], x[NARROW];
@@ -94,13 +90,11 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
     const float *checkpoint = c->checkpoints_in + (row * tiles_of(&c->e) + tile) * 2 * width + n + i * VL;
     re[i] = load(checkpoint, lanes);
     im[i] = load(checkpoint + width, lanes);
-    a[i] = load(c->decay_re + n + i * VL, lanes);
-    b[i] = load(c->decay_im + n + i * VL, lanes);
+    load_pairs(c->decay + 2 * (n + i * VL), &a[i], &b[i], lanes);
     gain[i] = load(c->gain + n + i * VL, lanes);
     threshold[i] = load_threshold(c->threshold + n + i * VL, lanes);
     rho[i] = load(c->rho + n + i * VL, lanes);
-    back_re[i] = load(carry + i * VL, lanes);
-    back_im[i] = load(carry + width + i * VL, lanes);
+    load_pairs(carry + 2 * i * VL, &back_re[i], &back_im[i], lanes);
     to_re[i] = to_im[i] = to_gain[i] = to_threshold[i] = splat(0.0f);
   }
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
@@ -137,13 +131,9 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
     if (starts && starts[t]) EACH(i) { back_re[i] = back_re[i] * 0.0f; back_im[i] = back_im[i] * 0.0f; }
   }
   EACH(i) {
-    int64_t at = row * width + n + i * VL, complex_at = row * 2 * width + n + i * VL;
-    store(carry + i * VL, back_re[i], lanes);
-    store(carry + width + i * VL, back_im[i], lanes);
-    if (c->grad_decay) {
-      accumulate(c->grad_decay + complex_at, to_re[i], lanes);
-      accumulate(c->grad_decay + complex_at + width, to_im[i], lanes);
-    }
+    const int64_t at = row * width + n + i * VL;
+    store_pairs(carry + 2 * i * VL, back_re[i], back_im[i], lanes);
+    if (c->grad_decay) accumulate_pairs(c->grad_decay + 2 * at, to_re[i], to_im[i], lanes);
     if (c->grad_gain) accumulate(c->grad_gain + at, to_gain[i], lanes);
     if (c->grad_threshold) accumulate(c->grad_threshold + at, to_threshold[i], lanes);
   }
@@ -155,10 +145,8 @@ INLINE void prf_backward_block(const prf_t *c, int64_t row, int64_t tile, int64_
 
 static void prf_backward_row(const void *call, int64_t row, int64_t first, int64_t last) {
   const prf_t *c = call;
-  for (int part = 0; part < 2; part++) {
-    int64_t at = (row * 2 + part) * c->e.width + first;
-    memcpy(c->grad_state + at, c->grad_end + at, (last - first) * sizeof(float));
-  }
+  const int64_t at = (row * c->e.width + first) * 2;
+  memcpy(c->grad_state + at, c->grad_end + at, (last - first) * 2 * sizeof(float));
   for (int64_t tile = tiles_of(&c->e) - 1; tile >= 0; tile--)
     OVER_CHANNELS(NARROW, prf_backward_block, c, row, tile, first, last);
 }
@@ -174,30 +162,11 @@ EXPORT(prf_backward)(prf_t *c) {
   parallel(prf_backward_row, c, c->e.batch, c->e.width, c->e.threads);
 }
 
-/* Here state and end are complex pairs, as torch stores them, and `checkpoints` holds two rows of scratch. */
 EXPORT_INT(prf_step)(prf_t *c, const guard_t *guard) {
   if (!unchanged(guard)) return CHANGED;
-  const int64_t width = c->e.width;
-  prf_t one = *c;
-  one.end = c->checkpoints;
-  one.checkpoints = 0;
   unsigned before = flush_denormals();
-  for (int64_t row = 0; row < c->e.batch; row++) {
-    const float *state = c->state + row * width * 2;
-    float *end = c->end + row * width * 2;
-    for (int64_t n = 0; n < width; n++) {
-      one.end[n] = state[2 * n];
-      one.end[width + n] = state[2 * n + 1];
-    }
-    one.x = c->x + row * width;
-    one.out = c->out + row * width;
-    OVER_CHANNELS(WIDE, prf_forward_block, &one, 0, 0, 0, width);
-    for (int64_t n = 0; n < width; n++) {
-      end[2 * n] = one.end[n];
-      end[2 * n + 1] = one.end[width + n];
-    }
-  }
-  int finite = all_finite(c->end, c->e.batch * width * 2);
+  for (int64_t row = 0; row < c->e.batch; row++) prf_forward_row(c, row, 0, c->e.width);
+  int finite = all_finite(c->end, c->e.batch * c->e.width * 2);
   restore_mode(before);
   return finite;
 }

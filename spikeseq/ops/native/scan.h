@@ -77,6 +77,7 @@ INLINE void scan_forward_block(const scan_t *c, int64_t row, int64_t tile, int64
   const float *x = c->x + at / halves, *decay = c->decay + (is_complex ? n : at);
   const float *next_x = c->x + ahead / halves, *next_decay = is_complex ? 0 : c->decay + ahead;
   float *out = c->out + at, *carried = c->end + row * width + n;
+  if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   vf y[WIDE], same[WIDE], other[WIDE];
   EACH(i) {
     y[i] = load(carried + i * VL, lanes);
@@ -107,6 +108,8 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   float *carry = c->grad_state + row * width + n;
+  if (stream && kind != MIXED) fetch_pages(c->grad_x + (row * c->e.time + begin - TILE) * width, n, vectors);
+  if (stream && !is_complex) fetch_pages(c->grad_decay + (row * c->e.time + begin - TILE) * width, n, vectors);
   vf back[WIDE], same[WIDE], other[WIDE], direct[WIDE], crossed[WIDE];
   EACH(i) {
     back[i] = load(carry + i * VL, lanes);

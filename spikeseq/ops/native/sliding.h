@@ -25,6 +25,7 @@ INLINE void sliding_forward_at(const sliding_t *c, int64_t row, int64_t tile, in
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const int stream = c->e.stream && lanes == VL;
   const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
+  if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   vf weight[MOST_HELD * WIDE], bias[WIDE];
   EACH(i) bias[i] = load(c->bias + n + i * VL, lanes);
   for (int lag = 0; clear && lag < lags; lag++)
@@ -65,6 +66,7 @@ INLINE void sliding_backward_at(const sliding_t *c, int64_t row, int64_t tile, i
   const int stream = c->e.stream && lanes == VL;
   const int32_t *reach = c->reach + row * time;
   const float *grad_out = c->grad_out + row * time * width + n;
+  if (stream) fetch_pages(c->grad_x + (row * time + begin + TILE) * width, n, vectors);
   vf weight[MOST_HELD][NARROW], to_weight[MOST_HELD][NARROW], to_bias[NARROW];
   EACH(i) to_bias[i] = splat(0.0f);
   for (int lag = 0; held && lag < lags; lag++)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..checks import unreachable
+from .buffers import plain
 from .library import CALLS, Extent, Fire, Guard, load, short_kernel
 
 PLAIN = (Tensor, torch.nn.Parameter)  # a subclass may be anything
@@ -27,7 +28,7 @@ CHANGED, NOT_FINITE, OK = -1, 0, 1  # what a step kernel returns, as in step.h
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What the kernel needs besides input and state: coefficients as float32 tensors, scalars, flags."""
+    """What the kernel needs besides input and state: coefficients, scalars, flags."""
 
     kernel: str  # "lif", "prf", "dsn" or "sliding"
     tensors: dict[str, Tensor]
@@ -42,9 +43,7 @@ class Prepared:
     def __init__(self, plan: StepPlan, parameters: Sequence[Tensor], settings: tuple, width: int) -> None:
         self.kernel = short_kernel(f"{plan.kernel}_step")
         self.settings, self.history, self.batch = settings, plan.history, 1
-        self.tensors = {name: t.detach().float().contiguous().clone() for name, t in plan.tensors.items()}
-        if plan.kernel == "prf":
-            self.tensors["checkpoints"] = row(0.0, 2 * width)
+        self.tensors = {name: _own(tensor) for name, tensor in plan.tensors.items()}
         self.call = CALLS[plan.kernel]()
         self.call.e = Extent(1, 1, width, 1, 0)
         self.call.f = plan.fire
@@ -96,6 +95,12 @@ class _Local(threading.local):
 
 
 _local = _Local()
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy as the kernels read it."""
+    dtype = torch.complex64 if tensor.is_complex() else torch.float32
+    return plain(tensor.detach().to(dtype)).clone()
 
 
 @cache

@@ -40,6 +40,12 @@ INLINE const float *step_input(const extent_t *e, const float *x, const float *s
    which they will be needed: memory is faster so. */
 INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
 
+/* A line of each page in block n's share of a tile, which begins at `rows`: of where streamed stores will go, since these
+   do not look ahead, and where pages are small, to look one up takes longer than to fill it. */
+INLINE void fetch_pages(const float *rows, int64_t n, const int vectors) {
+  for (int i = 0; i < TILE * vectors * VL; i += 1024) fetch(rows + n * TILE + i);
+}
+
 /* Where a backward pass that walks a tile twice looks for its inputs of the tile before, the last line first. */
 typedef struct {
   const float *x, *grad_out;
@@ -77,6 +83,14 @@ INLINE void accumulate(double *total, vf part, int lanes) {
   }
 #endif
   for (int i = 0; i < lanes; i++) total[i] += part[i];
+}
+
+INLINE void accumulate_pairs(double *total, vf re, vf im, int lanes) {
+  if (!total) return;
+  vf low, high;
+  pairs_of(re, im, &low, &high);
+  accumulate(total, low, in_low(lanes));
+  accumulate(total + VL, high, in_high(lanes));
 }
 
 /* One step's outputs. */

@@ -117,6 +117,48 @@ INLINE void store_out(float *p, vf v, int lanes, int stream) {
   store(p, v, lanes);
 }
 
+/* Complex numbers as torch stores them, (re, im, re, im, ...): two vectors of pairs and two planes of one vector each. */
+INLINE void planes_of(vf low, vf high, vf *re, vf *im) {
+#if VL == 16
+  const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  *re = (vf)_mm512_permutex2var_ps((__m512)low, even, (__m512)high);
+  *im = (vf)_mm512_permutex2var_ps((__m512)low, _mm512_or_si512(even, _mm512_set1_epi32(1)), (__m512)high);
+#else
+  for (int i = 0; i < VL; i++) {
+    (*re)[i] = 2 * i < VL ? low[2 * i] : high[2 * i - VL];
+    (*im)[i] = 2 * i < VL ? low[2 * i + 1] : high[2 * i + 1 - VL];
+  }
+#endif
+}
+
+INLINE void pairs_of(vf re, vf im, vf *low, vf *high) {
+#if VL == 16
+  const __m512i first = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  *low = (vf)_mm512_permutex2var_ps((__m512)re, first, (__m512)im);
+  *high = (vf)_mm512_permutex2var_ps((__m512)re, _mm512_add_epi32(first, _mm512_set1_epi32(8)), (__m512)im);
+#else
+  for (int i = 0; i < VL; i++) {
+    (*low)[i] = i % 2 ? im[i / 2] : re[i / 2];
+    (*high)[i] = i % 2 ? im[(i + VL) / 2] : re[(i + VL) / 2];
+  }
+#endif
+}
+
+/* Of `lanes` complex numbers, 2 * lanes floats: how many lie in the first vector of pairs and how many in the second. */
+INLINE int in_low(int lanes) { return 2 * lanes < VL ? 2 * lanes : VL; }
+INLINE int in_high(int lanes) { return 2 * lanes - in_low(lanes); }
+
+INLINE void load_pairs(const float *p, vf *re, vf *im, int lanes) {
+  planes_of(load(p, in_low(lanes)), load(p + VL, in_high(lanes)), re, im);
+}
+
+INLINE void store_pairs(float *p, vf re, vf im, int lanes) {
+  vf low, high;
+  pairs_of(re, im, &low, &high);
+  store(p, low, in_low(lanes));
+  store(p + VL, high, in_high(lanes));
+}
+
 /* 1 / v to within two units in the last place, v in [0, 1e38]: nothing a wide vector does is as slow as a division. */
 INLINE vf reciprocal(vf v) {
 #if VL == 16
