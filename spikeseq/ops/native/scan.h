@@ -105,6 +105,7 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
   const int is_complex = kind != VARYING;
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
+  const int64_t last = (row * c->e.time + begin) * width - n * TILE - VL; /* of the tile before, in the order it lies */
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   float *carry = c->grad_state + row * width + n;
@@ -117,13 +118,13 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
     direct[i] = crossed[i] = splat(0.0f);
   }
   for (int64_t t = stop - 1; t >= begin; t--) {
-    const int64_t at = (row * c->e.time + t) * width + n, later = at - TILE * width;
+    const int64_t at = (row * c->e.time + t) * width + n, next = last - (stop - 1 - t) * vectors * VL;
     const int fresh = starts && starts[t];
     const float *before = t ? c->states + at - width : c->state + row * width + n;
     vf adjoint[WIDE], to_decay[WIDE];
     EACH(i) {
-      fetch(c->grad_out + later + i * VL);
-      fetch(c->states + later - width + i * VL);
+      fetch(c->grad_out + next - i * VL);
+      fetch(c->states + next - width - i * VL);
       adjoint[i] = back[i] + load(c->grad_out + at + i * VL, lanes);
       vf entering = fresh ? splat(0.0f) : load(before + i * VL, lanes);
       if (is_complex) { /* conj(decay) * adjoint */
@@ -131,7 +132,7 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
         direct[i] = madd(adjoint[i], entering, direct[i]);
         crossed[i] = madd(adjoint[i], swapped(entering), crossed[i]);
       } else {
-        fetch(c->decay + later + i * VL);
+        fetch(c->decay + next - i * VL);
         to_decay[i] = adjoint[i] * entering;
         back[i] = load(c->decay + at + i * VL, lanes) * adjoint[i];
       }

@@ -17,6 +17,8 @@ INLINE void spike_forward_at(const spike_t *c, int64_t tile, int64_t n, const in
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const int stream = c->e.stream && lanes == VL;
+  const int64_t ahead = (begin + TILE) * width + n * TILE;
+  if (stream) fetch_pages(c->out + (begin + TILE) * width, n, vectors);
   threshold_t threshold[WIDE];
   vf witness[WIDE];
   EACH(i) {
@@ -26,6 +28,7 @@ INLINE void spike_forward_at(const spike_t *c, int64_t tile, int64_t n, const in
   for (int64_t t = begin; t < stop; t++) {
     vf s[WIDE];
     EACH(i) {
+      fetch(c->x + ahead + ((t - begin) * vectors + i) * VL);
       vf u = load(c->x + t * width + n + i * VL, lanes);
       witness[i] += u * 0.0f;
       s[i] = fire(u, threshold[i], &f);
@@ -40,6 +43,8 @@ INLINE void spike_backward_at(const spike_t *c, int64_t tile, int64_t n, const i
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const int stream = c->e.stream && lanes == VL;
+  const int64_t ahead = (begin + TILE) * width + n * TILE;
+  if (stream) fetch_pages(c->grad_x + (begin + TILE) * width, n, vectors);
   threshold_t threshold[WIDE];
   vf to_threshold[WIDE];
   EACH(i) {
@@ -49,6 +54,8 @@ INLINE void spike_backward_at(const spike_t *c, int64_t tile, int64_t n, const i
   for (int64_t t = begin; t < stop; t++) {
     vf h[WIDE];
     EACH(i) {
+      fetch(c->x + ahead + ((t - begin) * vectors + i) * VL);
+      fetch(c->grad_out + ahead + ((t - begin) * vectors + i) * VL);
       vf u = load(c->x + t * width + n + i * VL, lanes);
       h[i] = load(c->grad_out + t * width + n + i * VL, lanes) * derivative(u, threshold[i], &f);
       to_threshold[i] = madd(h[i], -threshold_slope(u, threshold[i], &f), to_threshold[i]);
