@@ -63,7 +63,7 @@ INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n,
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   const float *x = c->x + (row * c->e.time + begin) * width + n;
-  const int64_t ahead = (row * c->e.time + begin + TILE) * width + n * TILE;
+  const ahead_t after = tile_after(&c->e, row, begin, n, vectors);
   float *out = c->out + (row * c->e.time + begin) * width + n;
   if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   float *carried = c->end + row * width + n;
@@ -82,8 +82,8 @@ INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n,
       vf given[WIDE];
       if (starts && starts[t + k]) EACH(i) u[i] = u[i] * 0.0f;
       EACH(i) {
-        fetch(c->x + ahead + ((t + k - begin) * vectors + i) * VL);
-        if (!lags) fetch(c->gate + ahead + ((t + k - begin) * vectors + i) * VL);
+        fetch_ahead(c->x, after, t + k - begin, i);
+        if (!lags) fetch_ahead(c->gate, after, t + k - begin, i);
         u[i] = moved(g[k * vectors + i], u[i], load(x + i * VL, lanes));
         given[i] = f.membrane ? u[i] : fire(u[i], threshold[i], &f);
       }
@@ -150,7 +150,7 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
   const int32_t *reach = c->reach + row * c->e.time + begin;
   const float *x = c->x + at, *grad_out = c->grad_out + at;
   float *carry = c->grad_state + row * width + n;
-  const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  const ahead_t before = tile_before(&c->e, row, begin, n, vectors);
   if (stream) {
     const int64_t earlier = (row * c->e.time + begin - TILE) * width;
     fetch_pages(c->grad_x + earlier, n, vectors);
@@ -183,8 +183,8 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
     EACH(i) opened[i] = open_gate(gate[i], power);
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
-      fetch_before(before, t, i, vectors);
-      if (!lags) fetch(c->gate + at + (t - TILE) * width + i * VL);
+      fetch_ahead(c->x, before, t, i);
+      if (!lags) fetch_ahead(c->gate, before, t, i);
       gate_t g = even(opened[i]);
       vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
       kept[t].to_gate[i] = (u[i] - input) * (g.decay * g.slope);
@@ -202,7 +202,7 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
     vf to_x[WIDE];
     x -= width;
     EACH(i) {
-      fetch_before(before, TILE + steps - 1 - t, i, vectors);
+      fetch_ahead(c->grad_out, before, steps - 1 - t, i);
       vf adjoint = back[i] + kept[t].direct[i];
       to_x[i] = adjoint * kept[t].complement[i];
       kept[t].to_gate[i] *= adjoint;
@@ -246,14 +246,14 @@ static void dsn_backward_row(const void *call, int64_t row, int64_t first, int64
 
 EXPORT(dsn_forward)(dsn_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(dsn_forward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(dsn_forward_row, c, &c->e, c->e.batch);
 }
 
 EXPORT(dsn_backward)(dsn_t *c) { /* `ahead` comes in as zeros */
   int64_t bytes = c->e.batch * c->e.time * c->e.width * 4;
   c->e.stream = prepare_output(c->grad_x, bytes, c->e.width);
   if (c->grad_gate) c->e.stream &= prepare_output(c->grad_gate, bytes, c->e.width);
-  parallel(dsn_backward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(dsn_backward_row, c, &c->e, c->e.batch);
 }
 
 /* The history after the step goes to `grad_history`; there is no `reach`. */

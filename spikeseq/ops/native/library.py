@@ -18,7 +18,8 @@ SERIAL_BELOW = 1 << 17  # elements a thread: starting a thread for less costs mo
 
 
 class Extent(ctypes.Structure):
-    _fields_ = [("batch", c_int64), ("time", c_int64), ("width", c_int64), ("threads", c_int32), ("stream", c_int32)]
+    _fields_ = [("batch", c_int64), ("time", c_int64), ("width", c_int64), ("threads", c_int32), ("stream", c_int32),
+                ("apart", c_int32)]  # fmt: skip
 
 
 class Guard(ctypes.Structure):

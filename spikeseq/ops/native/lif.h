@@ -51,7 +51,7 @@ INLINE void lif_forward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n,
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
   const float *x = c->x + (row * c->e.time + begin) * width + n;
-  const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
+  const ahead_t after = tile_after(&c->e, row, begin, n, vectors);
   float *out = c->out + (row * c->e.time + begin) * width + n;
   if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   float *carried = c->end + row * width + n;
@@ -68,7 +68,7 @@ INLINE void lif_forward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n,
     vf given[WIDE];
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
-      fetch(ahead + (t * vectors + i) * VL);
+      fetch_ahead(c->x, after, t, i);
       vf u = decay[i] * v[i] + load(x + i * VL, lanes);
       vf s = fire(u, threshold[i], &f);
       given[i] = f.membrane ? u : s;
@@ -100,7 +100,7 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + row * width + n;
-  const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  const ahead_t before = tile_before(&c->e, row, begin, n, vectors);
   if (stream) fetch_pages(c->grad_x + (row * c->e.time + begin - TILE) * width, n, vectors);
   struct {
     vf v[NARROW], direct[NARROW], stays[NARROW]; /* of the adjoint: what came straight, what a hard reset leaves */
@@ -118,7 +118,7 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
-      fetch_before(before, t, i, vectors);
+      fetch_ahead(c->x, before, t, i);
       vf u = decay[i] * v[i] + load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
@@ -134,7 +134,7 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
     vf adjoint[NARROW];
     EACH(i) {
-      fetch_before(before, TILE + steps - 1 - t, i, vectors);
+      fetch_ahead(c->grad_out, before, steps - 1 - t, i);
       if (reset == RESET_HARD) back[i] = back[i] * kept[t].stays[i];
       adjoint[i] = back[i] + kept[t].direct[i];
       to_decay[i] = madd(adjoint[i], kept[t].v[i], to_decay[i]);
@@ -164,12 +164,12 @@ static void lif_backward_row(const void *call, int64_t row, int64_t first, int64
 
 EXPORT(lif_forward)(lif_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(lif_forward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(lif_forward_row, c, &c->e, c->e.batch);
 }
 
 EXPORT(lif_backward)(lif_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(lif_backward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(lif_backward_row, c, &c->e, c->e.batch);
 }
 
 EXPORT_INT(lif_step)(lif_t *c, const guard_t *guard) {

@@ -11,6 +11,11 @@
 #define STREAM_FROM (4 << 20) /* bytes: outputs below it are better kept in the caches */
 #define HUGE_FROM (4 << 20)
 
+typedef struct {
+  int64_t batch, time, width;
+  int32_t threads, stream, apart; /* stream: outputs go past the caches; apart: rows are split over threads */
+} extent_t;
+
 typedef void (*kernel_fn)(const void *call, int64_t row, int64_t first, int64_t last);
 
 typedef struct {
@@ -55,7 +60,9 @@ static void *run_share(void *argument) {
 
 /* Runs kernel(call, row, first channel, last channel) over all rows of the batch; rows are split by channel only when
    there are fewer of them than threads. Threads live for one call: nothing survives a fork. */
-static void parallel(kernel_fn kernel, const void *call, int64_t batch, int64_t width, int threads) {
+static void parallel(kernel_fn kernel, const void *call, extent_t *e, int64_t batch) {
+  const int64_t width = e->width;
+  int threads = e->threads;
   share_t shares[MAX_THREADS];
   pthread_t ids[MAX_THREADS];
   int started[MAX_THREADS] = {0};
@@ -64,6 +71,7 @@ static void parallel(kernel_fn kernel, const void *call, int64_t batch, int64_t 
   int64_t ranges = batch >= threads ? 1 : (threads + batch - 1) / batch;
   int64_t most = (width + 63) / 64;
   if (ranges > most) ranges = most;
+  e->apart = ranges > 1;
   int64_t units = batch * ranges;
   if (threads > units) threads = (int)units;
   for (int i = 0; i < threads; i++) {

@@ -21,7 +21,7 @@ INLINE void prf_forward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n,
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
   const float *x = c->x + (row * c->e.time + begin) * width + n;
-  const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
+  const ahead_t after = tile_after(&c->e, row, begin, n, vectors);
   float *out = c->out + (row * c->e.time + begin) * width + n;
   if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   float *carried = c->end + (row * width + n) * 2;
@@ -43,7 +43,7 @@ INLINE void prf_forward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n,
     vf given[WIDE];
     if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
-      fetch(ahead + (t * vectors + i) * VL);
+      fetch_ahead(c->x, after, t, i);
       vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * load(x + i * VL, lanes);
       im[i] = b[i] * re[i] + a[i] * im[i];
       vf s = fire(u, threshold[i], &f);
@@ -77,7 +77,7 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   const float *grad_out = c->grad_out + (row * c->e.time + begin) * width + n;
   float *grad_x = c->grad_x + (row * c->e.time + begin + steps - 1) * width + n;
   float *carry = c->grad_state + (row * width + n) * 2;
-  const before_t before = tile_before(&c->e, c->x, c->grad_out, row, begin, n);
+  const ahead_t before = tile_before(&c->e, row, begin, n, vectors);
   if (stream) fetch_pages(c->grad_x + (row * c->e.time + begin - TILE) * width, n, vectors);
   /* of the adjoint, what came straight; the inputs again, since rows a power of two apart push each other out of the cache */
   struct {
@@ -100,7 +100,7 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
     if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
-      fetch_before(before, t, i, vectors);
+      fetch_ahead(c->x, before, t, i);
       vf h = load(grad_out + i * VL, lanes);
       kept[t].x[i] = load(x + i * VL, lanes);
       vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * kept[t].x[i];
@@ -118,7 +118,7 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
     vf to_x[NARROW];
     EACH(i) {
-      fetch_before(before, TILE + steps - 1 - t, i, vectors);
+      fetch_ahead(c->grad_out, before, steps - 1 - t, i);
       vf adjoint_re = back_re[i] + kept[t].direct[i], adjoint_im = back_im[i]; /* gradient of z, as (d/dRe, d/dIm) */
       to_x[i] = gain[i] * adjoint_re;
       to_gain[i] = madd(adjoint_re, kept[t].x[i], to_gain[i]);
@@ -154,12 +154,12 @@ static void prf_backward_row(const void *call, int64_t row, int64_t first, int64
 EXPORT(prf_forward)(prf_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
   c->e.stream &= ((uintptr_t)c->checkpoints & 63) == 0; /* they take the same way */
-  parallel(prf_forward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(prf_forward_row, c, &c->e, c->e.batch);
 }
 
 EXPORT(prf_backward)(prf_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(prf_backward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(prf_backward_row, c, &c->e, c->e.batch);
 }
 
 EXPORT_INT(prf_step)(prf_t *c, const guard_t *guard) {

@@ -70,12 +70,11 @@ INLINE void scan_forward_block(const scan_t *c, int64_t row, int64_t tile, int64
                                const int kind) {
   const int is_complex = kind != VARYING, halves = kind == MIXED ? 2 : 1;
   const int64_t width = c->e.width, begin = tile * TILE, at = (row * c->e.time + begin) * width + n;
-  const int64_t ahead = (row * c->e.time + begin + TILE) * width + n * TILE;
+  const ahead_t after = tile_after(&c->e, row, begin, n, vectors);
   const int steps = (int)(begin + TILE < c->e.time ? TILE : c->e.time - begin);
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time + begin : 0;
   const float *x = c->x + at / halves, *decay = c->decay + (is_complex ? n : at);
-  const float *next_x = c->x + ahead / halves, *next_decay = is_complex ? 0 : c->decay + ahead;
   float *out = c->out + at, *carried = c->end + row * width + n;
   if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   vf y[WIDE], same[WIDE], other[WIDE];
@@ -86,12 +85,12 @@ INLINE void scan_forward_block(const scan_t *c, int64_t row, int64_t tile, int64
   for (int t = 0; t < steps; t++, x += width / halves, out += width) {
     if (starts && starts[t]) EACH(i) y[i] = y[i] * 0.0f;
     EACH(i) {
-      fetch(next_x + (t * vectors + i) * VL / halves);
+      fetch(c->x + (after.at + t * after.step + i * after.line) / halves);
       if (is_complex) {
         vf now = kind == MIXED ? load_real(x + i * VL / 2, lanes) : load(x + i * VL, lanes);
         y[i] = (same[i] * y[i] + other[i] * swapped(y[i])) + now;
       } else {
-        fetch(next_decay + (t * vectors + i) * VL);
+        fetch_ahead(c->decay, after, t, i);
         y[i] = load(decay + t * width + i * VL, lanes) * y[i] + load(x + i * VL, lanes);
       }
     }
@@ -105,7 +104,7 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
   const int is_complex = kind != VARYING;
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
-  const int64_t last = (row * c->e.time + begin) * width - n * TILE - VL; /* of the tile before, in the order it lies */
+  const ahead_t before = tile_before(&c->e, row, begin, n, vectors);
   const int stream = c->e.stream && lanes == VL;
   const uint8_t *starts = c->starts ? c->starts + row * c->e.time : 0;
   float *carry = c->grad_state + row * width + n;
@@ -118,21 +117,21 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
     direct[i] = crossed[i] = splat(0.0f);
   }
   for (int64_t t = stop - 1; t >= begin; t--) {
-    const int64_t at = (row * c->e.time + t) * width + n, next = last - (stop - 1 - t) * vectors * VL;
+    const int64_t at = (row * c->e.time + t) * width + n;
     const int fresh = starts && starts[t];
-    const float *before = t ? c->states + at - width : c->state + row * width + n;
+    const float *previous = t ? c->states + at - width : c->state + row * width + n;
     vf adjoint[WIDE], to_decay[WIDE];
     EACH(i) {
-      fetch(c->grad_out + next - i * VL);
-      fetch(c->states + next - width - i * VL);
+      fetch_ahead(c->grad_out, before, stop - 1 - t, i);
+      fetch_ahead(c->states - width, before, stop - 1 - t, i);
       adjoint[i] = back[i] + load(c->grad_out + at + i * VL, lanes);
-      vf entering = fresh ? splat(0.0f) : load(before + i * VL, lanes);
+      vf entering = fresh ? splat(0.0f) : load(previous + i * VL, lanes);
       if (is_complex) { /* conj(decay) * adjoint */
         back[i] = madd(same[i], adjoint[i], -(other[i] * swapped(adjoint[i])));
         direct[i] = madd(adjoint[i], entering, direct[i]);
         crossed[i] = madd(adjoint[i], swapped(entering), crossed[i]);
       } else {
-        fetch(c->decay + next - i * VL);
+        fetch_ahead(c->decay, before, stop - 1 - t, i);
         to_decay[i] = adjoint[i] * entering;
         back[i] = load(c->decay + at + i * VL, lanes) * adjoint[i];
       }
@@ -176,13 +175,13 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
   }                                                                                                                    \
   EXPORT(name##_forward)(scan_t *c) {                                                                                  \
     c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);                         \
-    parallel(name##_forward_row, c, c->e.batch, c->e.width, c->e.threads);                                             \
+    parallel(name##_forward_row, c, &c->e, c->e.batch);                                             \
   }                                                                                                                    \
   EXPORT(name##_backward)(scan_t *c) { /* grad_state comes in as the gradient of the end state */                      \
     int64_t bytes = c->e.batch * c->e.time * c->e.width * 4;                                                           \
     c->e.stream = prepare_output(c->grad_x, kind == MIXED ? bytes / 2 : bytes, c->e.width);                            \
     if (c->grad_decay) c->e.stream &= prepare_output(c->grad_decay, bytes, c->e.width);                                \
-    parallel(name##_backward_row, c, c->e.batch, c->e.width, c->e.threads);                                            \
+    parallel(name##_backward_row, c, &c->e, c->e.batch);                                            \
   }
 
 SCAN(varying_scan, VARYING)

@@ -24,7 +24,7 @@ INLINE void sliding_forward_at(const sliding_t *c, int64_t row, int64_t tile, in
   const int64_t width = c->e.width, begin = tile * TILE, at = (row * c->e.time + begin) * width + n;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const int stream = c->e.stream && lanes == VL;
-  const float *ahead = c->x + (row * c->e.time + begin + TILE) * width + n * TILE;
+  const ahead_t after = tile_after(&c->e, row, begin, n, vectors);
   if (stream) fetch_pages(c->out + (row * c->e.time + begin + TILE) * width, n, vectors);
   vf weight[MOST_HELD * WIDE], bias[WIDE];
   EACH(i) bias[i] = load(c->bias + n + i * VL, lanes);
@@ -34,7 +34,7 @@ INLINE void sliding_forward_at(const sliding_t *c, int64_t row, int64_t tile, in
     const float *now = c->x + at + (t - begin) * width;
     vf y[WIDE];
     EACH(i) {
-      fetch(ahead + ((t - begin) * vectors + i) * VL);
+      fetch_ahead(c->x, after, t - begin, i);
       y[i] = bias[i];
     }
     if (clear) {
@@ -133,12 +133,12 @@ static void sliding_backward_row(const void *call, int64_t row, int64_t first, i
 
 EXPORT(sliding_forward)(sliding_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(sliding_forward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(sliding_forward_row, c, &c->e, c->e.batch);
 }
 
 EXPORT(sliding_backward)(sliding_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(sliding_backward_row, c, c->e.batch, c->e.width, c->e.threads);
+  parallel(sliding_backward_row, c, &c->e, c->e.batch);
 }
 
 /* One row's membranes, into `out`. */

@@ -17,7 +17,7 @@ INLINE void spike_forward_at(const spike_t *c, int64_t tile, int64_t n, const in
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const int stream = c->e.stream && lanes == VL;
-  const int64_t ahead = (begin + TILE) * width + n * TILE;
+  const ahead_t after = tile_after(&c->e, 0, begin, n, vectors);
   if (stream) fetch_pages(c->out + (begin + TILE) * width, n, vectors);
   threshold_t threshold[WIDE];
   vf witness[WIDE];
@@ -28,7 +28,7 @@ INLINE void spike_forward_at(const spike_t *c, int64_t tile, int64_t n, const in
   for (int64_t t = begin; t < stop; t++) {
     vf s[WIDE];
     EACH(i) {
-      fetch(c->x + ahead + ((t - begin) * vectors + i) * VL);
+      fetch_ahead(c->x, after, t - begin, i);
       vf u = load(c->x + t * width + n + i * VL, lanes);
       witness[i] += u * 0.0f;
       s[i] = fire(u, threshold[i], &f);
@@ -43,7 +43,7 @@ INLINE void spike_backward_at(const spike_t *c, int64_t tile, int64_t n, const i
   const int64_t width = c->e.width, begin = tile * TILE;
   const int64_t stop = begin + TILE < c->e.time ? begin + TILE : c->e.time;
   const int stream = c->e.stream && lanes == VL;
-  const int64_t ahead = (begin + TILE) * width + n * TILE;
+  const ahead_t after = tile_after(&c->e, 0, begin, n, vectors);
   if (stream) fetch_pages(c->grad_x + (begin + TILE) * width, n, vectors);
   threshold_t threshold[WIDE];
   vf to_threshold[WIDE];
@@ -54,8 +54,8 @@ INLINE void spike_backward_at(const spike_t *c, int64_t tile, int64_t n, const i
   for (int64_t t = begin; t < stop; t++) {
     vf h[WIDE];
     EACH(i) {
-      fetch(c->x + ahead + ((t - begin) * vectors + i) * VL);
-      fetch(c->grad_out + ahead + ((t - begin) * vectors + i) * VL);
+      fetch_ahead(c->x, after, t - begin, i);
+      fetch_ahead(c->grad_out, after, t - begin, i);
       vf u = load(c->x + t * width + n + i * VL, lanes);
       h[i] = load(c->grad_out + t * width + n + i * VL, lanes) * derivative(u, threshold[i], &f);
       to_threshold[i] = madd(h[i], -threshold_slope(u, threshold[i], &f), to_threshold[i]);
@@ -90,12 +90,12 @@ static void spike_backward_row(const void *call, int64_t row, int64_t first, int
 
 EXPORT(spike_forward)(spike_t *c) { /* `end` comes in as zeros */
   c->e.stream = prepare_output(c->out, c->e.time * c->e.width * 4, c->e.width);
-  parallel(spike_forward_row, c, 1, c->e.width, c->e.threads);
+  parallel(spike_forward_row, c, &c->e, 1);
 }
 
 EXPORT(spike_backward)(spike_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.time * c->e.width * 4, c->e.width);
-  parallel(spike_backward_row, c, 1, c->e.width, c->e.threads);
+  parallel(spike_backward_row, c, &c->e, 1);
 }
 
 /* `count` membranes with one threshold, at once; NOT_FINITE too where it is NaN, or nothing to divide by. */

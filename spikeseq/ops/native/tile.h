@@ -11,11 +11,6 @@
 #define WIDE 4 /* vectors side by side: four lines of a row, and enough work to hide one another's latency */
 #define NARROW (VL == 16 ? 2 : 4) /* the same of a backward pass, which keeps its tile in the first cache */
 
-typedef struct {
-  int64_t batch, time, width;
-  int32_t threads, stream;
-} extent_t;
-
 INLINE int64_t tiles_of(const extent_t *e) { return (e->time + TILE - 1) / TILE; }
 
 /* body(call, row, tile, channel, vectors, lanes) over channels [first, last) of one tile, `wide` vectors at a time. */
@@ -36,8 +31,8 @@ INLINE const float *step_input(const extent_t *e, const float *x, const float *s
 }
 
 /* A line of the next tile, asked for early: the backward pass walks from the end, and a pass that computes much leaves
-   little time for a late row; hardware foresees neither. Lines are asked for in the order in which they lie, not in
-   which they will be needed: memory is faster so. */
+   little time for a late row; hardware foresees neither. A pass that walks a tile twice asks for one of its inputs in each
+   walk: at twice the pace, lines get lost. */
 INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
 
 /* A line of each page in block n's share of a tile, which begins at `rows`: of where streamed stores will go, since these
@@ -46,21 +41,26 @@ INLINE void fetch_pages(const float *rows, int64_t n, const int vectors) {
   for (int i = 0; i < TILE * vectors * VL; i += 1024) fetch(rows + n * TILE + i);
 }
 
-/* Where a backward pass that walks a tile twice looks for its inputs of the tile before, the last line first. */
+/* What block n asks for ahead of time: line i of step s of its walk, counted from the walk's beginning, lies at
+   at + s * step + i * line. In the order in which memory lies that is the block's share of the whole tile; where rows are
+   split over threads (`apart`), only the block's own lines, since the rest would go into another core's cache. */
 typedef struct {
-  const float *x, *grad_out;
-} before_t;
+  int64_t at, step, line;
+} ahead_t;
 
-INLINE before_t tile_before(const extent_t *e, const float *x, const float *grad_out, int64_t row, int64_t begin, int64_t n) {
-  const int64_t last = (row * e->time + begin) * e->width - n * TILE - VL;
-  return (before_t){x + last, grad_out + last};
+INLINE ahead_t tile_after(const extent_t *e, int64_t row, int64_t begin, int64_t n, const int vectors) {
+  const int64_t rows = (row * e->time + begin + TILE) * e->width;
+  return e->apart ? (ahead_t){rows + n, e->width, VL} : (ahead_t){rows + n * TILE, vectors * VL, VL};
 }
 
-/* For vector i of the step-th step, counted through both walks: asked for at twice that pace, lines get lost. */
-INLINE void fetch_before(before_t b, int step, int i, const int vectors) {
-  if (vectors == 1) fetch((step & 1 ? b.grad_out : b.x) - step / 2 * VL);
-  else fetch((i & 1 ? b.grad_out : b.x) - (step * (vectors / 2) + i / 2) * VL);
+/* The tile before, its last lines first. */
+INLINE ahead_t tile_before(const extent_t *e, int64_t row, int64_t begin, int64_t n, const int vectors) {
+  const int64_t rows = (row * e->time + begin) * e->width;
+  return e->apart ? (ahead_t){rows - e->width + n, -e->width, VL}
+                  : (ahead_t){rows - n * TILE - VL, -(vectors * VL), -VL};
 }
+
+INLINE void fetch_ahead(const float *p, ahead_t a, int64_t s, int i) { fetch(p + a.at + s * a.step + i * a.line); }
 
 /* Adds a tile's partial sums to the row's double-precision totals, so that long sequences lose no digits. */
 INLINE void accumulate(double *total, vf part, int lanes) {
