@@ -25,6 +25,7 @@ FLAGS = [
     "-pthread",
 ]  # fmt: skip
 SOURCES = ("kernels", "gated")
+ONCE = ("cpu", "threads")  # not once for each instruction set
 X86 = {
     "avx512": ["-march=x86-64-v4", "-mtune=skylake-avx512", "-mprefer-vector-width=512"],
     "avx2": ["-march=x86-64-v3"],
@@ -56,7 +57,8 @@ def build(directory: Path) -> Path:
         raise CompilerMissing(f"no C compiler: {command[0]!r} is not on the PATH (set CC to name another)")
 
     with tempfile.TemporaryDirectory() as scratch:
-        jobs = [(directory / "cpu.c", Path(scratch, "cpu.o"), [f'-DSOURCES="{fingerprint(directory)}"'])]
+        jobs = [(directory / f"{name}.c", Path(scratch, f"{name}.o"), [f'-DSOURCES="{fingerprint(directory)}"'])
+                for name in ONCE]  # fmt: skip
         for name, flags in variants().items():
             for source in SOURCES:
                 target = Path(scratch, f"{source}_{name}.o")

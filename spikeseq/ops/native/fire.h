@@ -1,6 +1,5 @@
 /* Spike functions and their surrogate derivatives; the kinds are numbered as in surrogate.py. */
 #pragma once
-#include <math.h>
 #include "vector.h"
 
 enum { ATAN, RECT, SIGMOID, TRIANGLE, INTEGER };
@@ -40,8 +39,8 @@ INLINE vf derivative(vf u, threshold_t v, const fire_t *f) {
   vf z = u - v.value;
   vf magnitude = (vf)((vi)z & 0x7fffffff);
   if (f->kind == ATAN) {
-    vf y = z * (2.22144147f * sqrtf(p)); /* (p / 2) / (1 + (pi p z / 2)^2), divided through by p / 2 */
-    return reciprocal(at_most(1e38f, madd(y, y, splat(2.0f / p))));
+    vf y = z * (1.57079632679f * p);
+    return (p * 0.5f) * reciprocal(at_most(1e38f, madd(y, y, splat(1.0f))));
   }
   if (f->kind == RECT) return keep_where(magnitude < p * 0.5f, splat(1.0f / p));
   if (f->kind == SIGMOID) {

@@ -14,7 +14,7 @@ from torch import Tensor
 from .build import LIBRARY, fingerprint, variants
 
 _HERE = os.path.dirname(__file__)
-SERIAL_BELOW = 1 << 17  # elements a thread: starting a thread for less costs more than it saves
+SERIAL_BELOW = 1 << 15  # elements a thread, as in torch: to wake another for less costs more than it saves
 
 
 class Extent(ctypes.Structure):
@@ -89,6 +89,16 @@ def made_from(library: ctypes.CDLL) -> str:
     return sources().decode()
 
 
+def _borrow_threads(library: ctypes.CDLL) -> None:
+    """Let the kernels run on the OpenMP threads that torch runs on, if it does."""
+    try:
+        pool = ctypes.CDLL(None).GOMP_parallel  # of GNU's library, and of the others for its sake
+    except (AttributeError, OSError, TypeError):
+        return
+    library.spikeseq_borrow.argtypes, library.spikeseq_borrow.restype = [c_void_p], None
+    library.spikeseq_borrow(ctypes.cast(pool, c_void_p))
+
+
 @cache
 def load() -> tuple[ctypes.CDLL | None, str]:
     """The library and its instruction set, or None and the reason why it is not here."""
@@ -101,6 +111,7 @@ def load() -> tuple[ctypes.CDLL | None, str]:
         return None, f"{LIBRARY} does not load: {error}"
     if made_from(library) != fingerprint(Path(_HERE)):
         return None, f"{LIBRARY} was built from other sources than those beside it; run python {_HERE}/build.py"
+    _borrow_threads(library)
     has = library.spikeseq_has
     has.argtypes = [ctypes.c_char_p]
     wanted = os.environ.get("SPIKESEQ_ISA")

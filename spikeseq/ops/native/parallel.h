@@ -1,13 +1,12 @@
 /* Work split over threads, output pages, and the floating-point mode the kernels run in. */
 #pragma once
-#include <pthread.h>
+#include "threads.h"
 #include <stdint.h>
 #include <sys/mman.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
-#define MAX_THREADS 64
 #define STREAM_FROM (4 << 20) /* bytes: outputs below it are better kept in the caches */
 #define HUGE_FROM (4 << 20)
 
@@ -59,13 +58,11 @@ static void *run_share(void *argument) {
 }
 
 /* Runs kernel(call, row, first channel, last channel) over all rows of the batch; rows are split by channel only when
-   there are fewer of them than threads. Threads live for one call: nothing survives a fork. */
+   there are fewer of them than threads. */
 static void parallel(kernel_fn kernel, const void *call, extent_t *e, int64_t batch) {
   const int64_t width = e->width;
   int threads = e->threads;
   share_t shares[MAX_THREADS];
-  pthread_t ids[MAX_THREADS];
-  int started[MAX_THREADS] = {0};
   if (threads > MAX_THREADS) threads = MAX_THREADS;
   if (threads < 1) threads = 1;
   int64_t ranges = batch >= threads ? 1 : (threads + batch - 1) / batch;
@@ -74,15 +71,9 @@ static void parallel(kernel_fn kernel, const void *call, extent_t *e, int64_t ba
   e->apart = ranges > 1;
   int64_t units = batch * ranges;
   if (threads > units) threads = (int)units;
-  for (int i = 0; i < threads; i++) {
+  for (int i = 0; i < threads; i++)
     shares[i] = (share_t){kernel, call, units * i / threads, units * (i + 1) / threads, ranges, width};
-    if (i > 0) started[i] = pthread_create(&ids[i], 0, run_share, &shares[i]) == 0;
-  }
-  run_share(&shares[0]);
-  for (int i = 1; i < threads; i++) {
-    if (started[i]) pthread_join(ids[i], 0);
-    else run_share(&shares[i]);
-  }
+  spikeseq_on_threads(run_share, shares, sizeof(share_t), threads);
 }
 
 /* Asks for huge pages under a large fresh output (a 512th of the page faults) and says whether to stream into it. */
