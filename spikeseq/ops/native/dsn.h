@@ -183,7 +183,7 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
     EACH(i) opened[i] = open_gate(gate[i], power);
     if (starts && starts[t]) EACH(i) u[i] = u[i] * 0.0f;
     EACH(i) {
-      fetch_ahead(c->x, before, t, i);
+      fetch_half(c->x, c->grad_out, before, t, i, vectors);
       if (!lags) fetch_ahead(c->gate, before, t, i);
       gate_t g = even(opened[i]);
       vf input = load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
@@ -202,7 +202,7 @@ INLINE void dsn_backward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n
     vf to_x[WIDE];
     x -= width;
     EACH(i) {
-      fetch_ahead(c->grad_out, before, steps - 1 - t, i);
+      fetch_half(c->x, c->grad_out, before, TILE + steps - 1 - t, i, vectors);
       vf adjoint = back[i] + kept[t].direct[i];
       to_x[i] = adjoint * kept[t].complement[i];
       kept[t].to_gate[i] *= adjoint;

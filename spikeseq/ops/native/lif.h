@@ -118,7 +118,7 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
     if (starts && starts[t]) EACH(i) v[i] = v[i] * 0.0f;
     EACH(i) {
-      fetch_ahead(c->x, before, t, i);
+      fetch_half(c->x, c->grad_out, before, t, i, vectors);
       vf u = decay[i] * v[i] + load(x + i * VL, lanes), h = load(grad_out + i * VL, lanes);
       if (!f.membrane) {
         h = h * derivative(u, threshold[i], &f);
@@ -134,7 +134,7 @@ INLINE void lif_backward_at(const lif_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
     vf adjoint[NARROW];
     EACH(i) {
-      fetch_ahead(c->grad_out, before, steps - 1 - t, i);
+      fetch_half(c->x, c->grad_out, before, TILE + steps - 1 - t, i, vectors);
       if (reset == RESET_HARD) back[i] = back[i] * kept[t].stays[i];
       adjoint[i] = back[i] + kept[t].direct[i];
       to_decay[i] = madd(adjoint[i], kept[t].v[i], to_decay[i]);

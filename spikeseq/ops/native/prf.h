@@ -100,7 +100,7 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = 0; t < steps; t++, x += width, grad_out += width) {
     if (starts && starts[t]) EACH(i) { re[i] = re[i] * 0.0f; im[i] = im[i] * 0.0f; }
     EACH(i) {
-      fetch_ahead(c->x, before, t, i);
+      fetch_half(c->x, c->grad_out, before, t, i, vectors);
       vf h = load(grad_out + i * VL, lanes);
       kept[t].x[i] = load(x + i * VL, lanes);
       vf u = (a[i] * re[i] - b[i] * im[i]) + gain[i] * kept[t].x[i];
@@ -118,7 +118,7 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   for (int t = steps - 1; t >= 0; t--, grad_x -= width) {
     vf to_x[NARROW];
     EACH(i) {
-      fetch_ahead(c->grad_out, before, steps - 1 - t, i);
+      fetch_half(c->x, c->grad_out, before, TILE + steps - 1 - t, i, vectors);
       vf adjoint_re = back_re[i] + kept[t].direct[i], adjoint_im = back_im[i]; /* gradient of z, as (d/dRe, d/dIm) */
       to_x[i] = gain[i] * adjoint_re;
       to_gain[i] = madd(adjoint_re, kept[t].x[i], to_gain[i]);

@@ -31,8 +31,7 @@ INLINE const float *step_input(const extent_t *e, const float *x, const float *s
 }
 
 /* A line of the next tile, asked for early: the backward pass walks from the end, and a pass that computes much leaves
-   little time for a late row; hardware foresees neither. A pass that walks a tile twice asks for one of its inputs in each
-   walk: at twice the pace, lines get lost. */
+   little time for a late row; hardware foresees neither. */
 INLINE void fetch(const float *p) { __builtin_prefetch(p, 0, 2); }
 
 /* A line of each page in block n's share of a tile, which begins at `rows`: of where streamed stores will go, since these
@@ -61,6 +60,13 @@ INLINE ahead_t tile_before(const extent_t *e, int64_t row, int64_t begin, int64_
 }
 
 INLINE void fetch_ahead(const float *p, ahead_t a, int64_t s, int i) { fetch(p + a.at + s * a.step + i * a.line); }
+
+/* For a pass that walks a tile twice, s counting through both walks: half of either input in each, since at twice the pace
+   lines get lost. */
+INLINE void fetch_half(const float *x, const float *grad_out, ahead_t a, int s, int i, const int vectors) {
+  if (vectors == 1) fetch_ahead(s & 1 ? grad_out : x, a, s / 2, 0);
+  else fetch_ahead(i & 1 ? grad_out : x, a, s / 2, s % 2 * (vectors / 2) + i / 2);
+}
 
 /* Adds a tile's partial sums to the row's double-precision totals, so that long sequences lose no digits. */
 INLINE void accumulate(double *total, vf part, int lanes) {
