@@ -79,7 +79,8 @@ INLINE void prf_backward_at(const prf_t *c, int64_t row, int64_t tile, int64_t n
   float *carry = c->grad_state + (row * width + n) * 2;
   const ahead_t before = tile_before(&c->e, row, begin, n, vectors);
   if (stream) fetch_pages(c->grad_x + (row * c->e.time + begin - TILE) * width, n, vectors);
-  /* of the adjoint, what came straight; the inputs again, since rows a power of two apart push each other out of the cache */
+  /* of the adjoint, what came straight; the inputs again, since rows a power of two apart push each other out of the cache,
+     as would arrays of a tile: a step's lie together */
   struct {
     vf re[NARROW], im[NARROW], direct[NARROW], x[NARROW];
   } kept[TILE];
