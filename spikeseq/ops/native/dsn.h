@@ -102,6 +102,7 @@ INLINE void dsn_forward_at(const dsn_t *c, int64_t row, int64_t tile, int64_t n,
     const int common_ = power_.squarings == 2 && (c)->f.kind == INTEGER && !(c)->f.membrane && vectors > 1;           \
     if (common_ && (c)->lags == 0) body(c, row, tile, n, vectors, lanes, paper_, integer_, 0, 1);                     \
     else if (common_ && (c)->lags == 4 && clear) body(c, row, tile, n, vectors, lanes, paper_, integer_, 4, 1);       \
+    else if (common_ && (c)->lags == 4) body(c, row, tile, n, vectors, lanes, paper_, integer_, 4, 0);                \
     else if (power_.squarings == 2) body(c, row, tile, n, vectors, lanes, paper_, (c)->f, (c)->lags, 0);              \
     else body(c, row, tile, n, vectors, lanes, power_, (c)->f, (c)->lags, 0);                                         \
   } while (0)
