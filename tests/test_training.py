@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from spikeseq.blocks import PairClassifier, SequenceClassifier
 from spikeseq.neurons import Neuron
 from spikeseq.tasks.digits import Digits
-from spikeseq.training import SequenceTask, parameter_groups, warmup_cosine
+from spikeseq.training import SequenceTask, Training, parameter_groups, warmup_cosine
 
 
 def small(**options):
@@ -35,6 +35,11 @@ def trainer(folder, **options):
         enable_model_summary=False,
         **options,
     )
+
+
+def test_a_task_has_to_say_what_its_model_takes():
+    with pytest.raises(NotImplementedError, match="Training says not what its model takes of a batch"):
+        Training(small()).model_inputs((torch.zeros(1, 4, 1), torch.zeros(1)))
 
 
 def test_each_parameter_is_in_the_group_it_belongs_to():

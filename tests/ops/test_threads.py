@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 import spikeseq
 from spikeseq import ops
+from spikeseq.ops.native import library
 from tests.ops.kernels import need_native
 
 FORKED = """
@@ -43,6 +47,17 @@ def grads():
 borrowed = grads()
 native.spikeseq_borrow(None)
 assert all(torch.equal(a, b) for a, b in zip(borrowed, grads(), strict=True))
+
+asked = []
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+def one_thread(body, work, threads, flags):  # a pool may send fewer threads than were asked for
+    asked.append(threads)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(body)(work)
+
+native.spikeseq_borrow(one_thread)
+assert all(torch.equal(a, b) for a, b in zip(borrowed, grads(), strict=True))
+assert asked == [3, 3], asked  # forward and backward
+native.spikeseq_borrow(None)
 """
 
 
@@ -55,6 +70,19 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_has_not() -> None:
 def test_threads_of_our_own_give_what_borrowed_ones_give() -> None:
     need_native()
     subprocess.run([sys.executable, "-c", ALONE], check=True, timeout=120)
+
+
+def test_the_threads_are_those_of_openmp_where_this_process_has_it() -> None:
+    if not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
+        pytest.skip("torch does not run on OpenMP here")
+    borrowed = []
+
+    def borrow(pool: ctypes.c_void_p) -> None:
+        borrowed.append(pool.value)
+
+    kernels: Any = SimpleNamespace(spikeseq_borrow=borrow)
+    library._borrow_threads(kernels)
+    assert borrowed == [ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value]
 
 
 def test_several_callers_at_once_each_get_their_own_result() -> None:

@@ -93,7 +93,7 @@ def _borrow_threads(library: ctypes.CDLL) -> None:
     """Let the kernels run on the OpenMP threads that torch runs on, if it does."""
     try:
         pool = ctypes.CDLL(None).GOMP_parallel  # of GNU's library, and of the others for its sake
-    except (AttributeError, OSError, TypeError):
+    except AttributeError:  # no OpenMP here: threads.c starts threads of its own
         return
     library.spikeseq_borrow.argtypes, library.spikeseq_borrow.restype = [c_void_p], None
     library.spikeseq_borrow(ctypes.cast(pool, c_void_p))
