@@ -247,14 +247,14 @@ static void dsn_backward_row(const void *call, int64_t row, int64_t first, int64
 
 EXPORT(dsn_forward)(dsn_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(dsn_forward_row, c, &c->e, c->e.batch);
+  parallel(dsn_forward_row, c, &c->e);
 }
 
 EXPORT(dsn_backward)(dsn_t *c) { /* `ahead` comes in as zeros */
   int64_t bytes = c->e.batch * c->e.time * c->e.width * 4;
   c->e.stream = prepare_output(c->grad_x, bytes, c->e.width);
   if (c->grad_gate) c->e.stream &= prepare_output(c->grad_gate, bytes, c->e.width);
-  parallel(dsn_backward_row, c, &c->e, c->e.batch);
+  parallel(dsn_backward_row, c, &c->e);
 }
 
 /* The history after the step goes to `grad_history`; there is no `reach`. */

@@ -164,12 +164,12 @@ static void lif_backward_row(const void *call, int64_t row, int64_t first, int64
 
 EXPORT(lif_forward)(lif_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(lif_forward_row, c, &c->e, c->e.batch);
+  parallel(lif_forward_row, c, &c->e);
 }
 
 EXPORT(lif_backward)(lif_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(lif_backward_row, c, &c->e, c->e.batch);
+  parallel(lif_backward_row, c, &c->e);
 }
 
 EXPORT_INT(lif_step)(lif_t *c, const guard_t *guard) {

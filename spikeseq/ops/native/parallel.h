@@ -59,8 +59,8 @@ static void *run_share(void *argument) {
 
 /* Runs kernel(call, row, first channel, last channel) over all rows of the batch; rows are split by channel only when
    there are fewer of them than threads. */
-static void parallel(kernel_fn kernel, const void *call, extent_t *e, int64_t batch) {
-  const int64_t width = e->width;
+static void parallel(kernel_fn kernel, const void *call, extent_t *e) {
+  const int64_t batch = e->batch, width = e->width;
   int threads = e->threads;
   share_t shares[MAX_THREADS];
   if (threads > MAX_THREADS) threads = MAX_THREADS;

@@ -155,12 +155,12 @@ static void prf_backward_row(const void *call, int64_t row, int64_t first, int64
 EXPORT(prf_forward)(prf_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
   c->e.stream &= ((uintptr_t)c->checkpoints & 63) == 0; /* they take the same way */
-  parallel(prf_forward_row, c, &c->e, c->e.batch);
+  parallel(prf_forward_row, c, &c->e);
 }
 
 EXPORT(prf_backward)(prf_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(prf_backward_row, c, &c->e, c->e.batch);
+  parallel(prf_backward_row, c, &c->e);
 }
 
 EXPORT_INT(prf_step)(prf_t *c, const guard_t *guard) {

@@ -175,13 +175,13 @@ INLINE void scan_backward_block(const scan_t *c, int64_t row, int64_t tile, int6
   }                                                                                                                    \
   EXPORT(name##_forward)(scan_t *c) {                                                                                  \
     c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);                         \
-    parallel(name##_forward_row, c, &c->e, c->e.batch);                                                                \
+    parallel(name##_forward_row, c, &c->e);                                                                            \
   }                                                                                                                    \
   EXPORT(name##_backward)(scan_t *c) { /* grad_state comes in as the gradient of the end state */                      \
     int64_t bytes = c->e.batch * c->e.time * c->e.width * 4;                                                           \
     c->e.stream = prepare_output(c->grad_x, kind == MIXED ? bytes / 2 : bytes, c->e.width);                            \
     if (c->grad_decay) c->e.stream &= prepare_output(c->grad_decay, bytes, c->e.width);                                \
-    parallel(name##_backward_row, c, &c->e, c->e.batch);                                                               \
+    parallel(name##_backward_row, c, &c->e);                                                                           \
   }
 
 SCAN(varying_scan, VARYING)

@@ -133,12 +133,12 @@ static void sliding_backward_row(const void *call, int64_t row, int64_t first, i
 
 EXPORT(sliding_forward)(sliding_t *c) {
   c->e.stream = prepare_output(c->out, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(sliding_forward_row, c, &c->e, c->e.batch);
+  parallel(sliding_forward_row, c, &c->e);
 }
 
 EXPORT(sliding_backward)(sliding_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.batch * c->e.time * c->e.width * 4, c->e.width);
-  parallel(sliding_backward_row, c, &c->e, c->e.batch);
+  parallel(sliding_backward_row, c, &c->e);
 }
 
 /* One row's membranes, into `out`. */

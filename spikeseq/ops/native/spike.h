@@ -90,12 +90,12 @@ static void spike_backward_row(const void *call, int64_t row, int64_t first, int
 
 EXPORT(spike_forward)(spike_t *c) { /* `end` comes in as zeros */
   c->e.stream = prepare_output(c->out, c->e.time * c->e.width * 4, c->e.width);
-  parallel(spike_forward_row, c, &c->e, 1);
+  parallel(spike_forward_row, c, &c->e);
 }
 
 EXPORT(spike_backward)(spike_t *c) {
   c->e.stream = prepare_output(c->grad_x, c->e.time * c->e.width * 4, c->e.width);
-  parallel(spike_backward_row, c, &c->e, 1);
+  parallel(spike_backward_row, c, &c->e);
 }
 
 /* `count` membranes with one threshold, at once; NOT_FINITE too where it is NaN, or nothing to divide by. */
